@@ -1,0 +1,2 @@
+//! The rayward binary.
+fn main() {}
