@@ -1,1 +1,12 @@
-//! Rayward.
+//! Rayward: a person applies a `RayCluster`, and Rayward makes it true on AWS and keeps it true.
+//!
+//! A pass over one cluster goes `validate -> observe -> plan -> execute -> status`, one module each.
+//! Every choice is made in [`plan`], which is pure; Kubernetes stays in [`controller`], AWS behind [`aws::Aws`].
+
+pub mod api;
+pub mod aws;
+pub mod observe;
+pub mod plan;
+pub mod resources;
+pub mod tags;
+pub mod validate;

@@ -1,0 +1,295 @@
+//! What a person asks for.
+
+use std::collections::BTreeMap;
+
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::status::RayClusterStatus;
+
+/// A Ray cluster on AWS: its network, its head, its workers and its buckets.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "rayward.dev",
+    version = "v1alpha1",
+    kind = "RayCluster",
+    plural = "rayclusters",
+    shortname = "rwc",
+    namespaced,
+    status = "RayClusterStatus",
+    derive = "PartialEq"
+)]
+#[serde(rename_all = "camelCase")]
+pub struct RayClusterSpec {
+    /// AWS region in which everything is made, for example `ap-southeast-1`. Immutable.
+    pub region: String,
+    /// `true` stops all machines and keeps their disks, addresses and the buckets; `false` starts the same machines again.
+    #[serde(default)]
+    pub suspend: bool,
+    /// Tags on everything that is created, beside Rayward's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Network of the cluster. Left out: a VPC 10.0.0.0/16 with one public subnet 10.0.1.0/24.
+    #[serde(default)]
+    pub network: NetworkSpec,
+    /// The key that people use for SSH. Left out: the key that Rayward makes, in a Secret owned by the cluster.
+    #[serde(default)]
+    pub key_pair: KeyPairSpec,
+    /// The machine that runs the Ray head.
+    #[serde(default)]
+    pub head: HeadSpec,
+    /// Groups of equal workers.
+    #[serde(default)]
+    pub worker_groups: Vec<WorkerGroupSpec>,
+    /// S3 buckets. Left out: `raw`, `features`, `training` and `models`; an empty list makes none.
+    #[serde(default = "default_buckets")]
+    pub buckets: Vec<BucketSpec>,
+    /// What becomes of data when the cluster is deleted.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// Network of a cluster: one that Rayward makes, or one that exists.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkSpec {
+    /// Address range of the VPC in canonical form, /16 to /28. Default 10.0.0.0/16. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_cidr: Option<String>,
+    /// Subnets of the VPC; more can be added later, none removed or changed. Default: `a`, 10.0.1.0/24, public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnets: Option<Vec<SubnetSpec>>,
+    /// Ports that are open from outside the cluster, beside SSH. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ingress: Vec<IngressRule>,
+    /// Address ranges from which people reach SSH. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub admin_cidrs: Vec<String>,
+    /// Use a network that exists; it is never changed and never deleted. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing: Option<ExistingNetwork>,
+}
+
+/// A subnet that Rayward makes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubnetSpec {
+    /// Name by which the head and the worker groups refer to it.
+    pub name: String,
+    /// Address range in canonical form, inside the VPC's, /16 to /28.
+    pub cidr: String,
+    /// Whether machines get public addresses. Default `true`; there is no NAT gateway, so a private subnet has no way out.
+    #[serde(default = "yes")]
+    pub public: bool,
+    /// Availability zone, for example `ap-southeast-1a`. Left out: AWS chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub availability_zone: Option<String>,
+}
+
+/// TCP ports that are open to address ranges outside the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IngressRule {
+    /// One port or a range: `8265` or `1024-65535`.
+    pub ports: String,
+    /// IPv4 address ranges in canonical form.
+    pub cidrs: Vec<String>,
+}
+
+/// A network of the user's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExistingNetwork {
+    /// Id of the VPC.
+    pub vpc_id: String,
+    /// Ids of the subnets, in order of preference; the head is in the first.
+    pub subnet_ids: Vec<String>,
+    /// Security groups of every machine. Left out: Rayward makes one in this VPC.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_group_ids: Vec<String>,
+}
+
+/// The key pair for people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyPairSpec {
+    /// Name of an EC2 key pair that exists. Machines accept it beside Rayward's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// The machine that runs the Ray head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadSpec {
+    /// EC2 instance type.
+    #[serde(default = "default_instance_type")]
+    pub instance_type: String,
+    /// Image of every machine of the cluster. Left out: Canonical's Ubuntu LTS.
+    #[serde(default)]
+    pub image: ImageSpec,
+    /// Root disk.
+    #[serde(default)]
+    pub root_volume: VolumeSpec,
+    /// The head's public address.
+    #[serde(default)]
+    pub public_address: PublicAddress,
+    /// Name of the subnet. Left out: the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subnet: Option<String>,
+}
+
+impl Default for HeadSpec {
+    fn default() -> Self {
+        Self {
+            instance_type: default_instance_type(),
+            image: ImageSpec::default(),
+            root_volume: VolumeSpec::default(),
+            public_address: PublicAddress::default(),
+            subnet: None,
+        }
+    }
+}
+
+/// An Amazon machine image: by its id, or by the SSM parameter that names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageSpec {
+    /// Id of an image in the region, for example `ami-003c463c8207b4dfa`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// SSM parameter whose value is an image id. Default: Canonical's Ubuntu 24.04 for amd64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssm_parameter: Option<String>,
+}
+
+/// An encrypted root disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeSpec {
+    /// Size in GiB.
+    #[serde(default = "default_volume_size", rename = "sizeGiB")]
+    pub size_gib: i32,
+    /// EBS volume type.
+    #[serde(default, rename = "type")]
+    pub volume_type: VolumeType,
+}
+
+impl Default for VolumeSpec {
+    fn default() -> Self {
+        Self {
+            size_gib: default_volume_size(),
+            volume_type: VolumeType::default(),
+        }
+    }
+}
+
+/// EBS volume types that can be a root disk without further settings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum VolumeType {
+    /// General purpose SSD, third generation: 1 GiB to 16 TiB.
+    #[default]
+    Gp3,
+    /// General purpose SSD, second generation: 1 GiB to 16 TiB.
+    Gp2,
+}
+
+/// How the head is reached from outside its VPC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PublicAddress {
+    /// An address of Amazon's pool; another after each stop and start.
+    #[default]
+    Dynamic,
+    /// An Elastic IP address of the cluster's own; stays the same. A region has 5 by default.
+    Elastic,
+    /// None.
+    None,
+}
+
+/// Equal workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerGroupSpec {
+    /// Name, unique in the cluster.
+    pub name: String,
+    /// How many machines.
+    #[serde(default)]
+    pub replicas: u32,
+    /// EC2 instance types in order of preference; the next is tried where one has no capacity.
+    #[serde(default = "default_instance_types")]
+    pub instance_types: Vec<String>,
+    /// How the machines are paid for.
+    #[serde(default)]
+    pub capacity_type: CapacityType,
+    /// Root disk.
+    #[serde(default)]
+    pub root_volume: VolumeSpec,
+    /// Names of the subnets, in order of preference. Left out: all, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<String>,
+}
+
+/// How machines are paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CapacityType {
+    /// By the second, at the list price, never taken back.
+    #[default]
+    OnDemand,
+}
+
+/// A private, versioned, encrypted S3 bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketSpec {
+    /// What it is for; part of its name.
+    pub purpose: String,
+    /// Full name of the bucket. Left out: made from namespace, cluster, purpose and a hash. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// What becomes of data when the cluster is deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletionPolicy {
+    /// The cluster's buckets.
+    #[serde(default)]
+    pub buckets: BucketDeletion,
+}
+
+/// What becomes of the buckets when the cluster is deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum BucketDeletion {
+    /// They stay, and the same cluster applied again finds them.
+    #[default]
+    Retain,
+    /// Empty ones are deleted; those with data once the annotation `rayward.dev/confirm-bucket-deletion: <uid>` allows it.
+    Delete,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn default_instance_type() -> String {
+    "t2.medium".into()
+}
+
+fn default_instance_types() -> Vec<String> {
+    vec![default_instance_type()]
+}
+
+fn default_volume_size() -> i32 {
+    100
+}
+
+fn default_buckets() -> Vec<BucketSpec> {
+    ["raw", "features", "training", "models"]
+        .map(|purpose| BucketSpec {
+            purpose: purpose.into(),
+            name: None,
+        })
+        .into()
+}

@@ -1,0 +1,225 @@
+//! What Rayward saw and did. Rebuilt from AWS when somebody deletes it, but for `launches` (see [`Launch`]).
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What Rayward saw and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RayClusterStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Uid of the object that this status belongs to; a status restored onto another object counts as lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_uid: Option<String>,
+    /// One word for people; programs read the conditions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    /// The state in detail.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
+    /// The network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkStatus>,
+    /// The head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<HeadStatus>,
+    /// The worker groups, those of the spec and those that are still being removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worker_groups: Vec<WorkerGroupStatus>,
+    /// `running/desired` workers, for the printer column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<String>,
+    /// The buckets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<BucketStatus>,
+    /// Name of the Secret with the private key for SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_secret: Option<String>,
+    /// The launches whose outcome is not definite yet, or that count against the cap.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub launches: Vec<Launch>,
+    /// Highest launch number that was ever given out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_launch: Option<u64>,
+    /// Nothing is launched before a look at AWS that began after this time: the record of launches was lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launches_held_until: Option<Timestamp>,
+}
+
+/// One word for what a cluster is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Phase {
+    /// Being made for the first time, or being changed.
+    Provisioning,
+    /// All is as asked for.
+    Ready,
+    /// Was ready, and something is missing or broken.
+    Degraded,
+    /// The machines are being stopped.
+    Suspending,
+    /// The machines are stopped.
+    Suspended,
+    /// The machines are being started.
+    Resuming,
+    /// Being taken down.
+    Deleting,
+    /// Cannot go on until a person acts; see the condition `Stalled`.
+    Stalled,
+}
+
+/// The network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkStatus {
+    /// Id of the VPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<String>,
+    /// Id of the internet gateway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub internet_gateway_id: Option<String>,
+    /// Id of the route table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route_table_id: Option<String>,
+    /// Ids of the security groups of every machine.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_group_ids: Vec<String>,
+    /// The subnets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subnets: Vec<SubnetStatus>,
+}
+
+/// A subnet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubnetStatus {
+    /// Its name in the spec; of an existing network, its id.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub availability_zone: Option<String>,
+}
+
+/// The head.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HeadStatus {
+    /// Id of its instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// State of the instance in EC2's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Its private address, the same for every head of this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_address: Option<String>,
+    /// Its public address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_address: Option<String>,
+    /// What it was made from: image and software.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
+/// A worker group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerGroupStatus {
+    /// Its name.
+    pub name: String,
+    /// How many are asked for.
+    pub desired: u32,
+    /// How many run.
+    pub running: u32,
+    /// How many are being launched or started.
+    pub pending: u32,
+    /// How many differ from what the spec now says; see the condition `UpToDate`.
+    pub outdated: u32,
+    /// Its machines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<WorkerStatus>,
+}
+
+/// A worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerStatus {
+    /// Id of its instance.
+    pub instance_id: String,
+    /// State of the instance in EC2's words.
+    pub state: String,
+    /// Its private address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_address: Option<String>,
+}
+
+/// A bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BucketStatus {
+    /// What it is for.
+    pub purpose: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it exists with all its settings.
+    pub ready: bool,
+}
+
+/// A batch of equal machines, written down before the call that makes them: only the same request is ever sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Launch {
+    /// Grows by one with each launch of the cluster.
+    pub number: u64,
+    /// The worker group; empty for the head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// How many machines.
+    pub count: u32,
+    /// EC2 instance type.
+    pub instance_type: String,
+    /// Id of the subnet.
+    pub subnet_id: String,
+    /// Id of the image.
+    pub image_id: String,
+    /// The image's root device, for example `/dev/sda1`.
+    pub root_device: String,
+    /// Root disk.
+    pub root_volume: super::VolumeSpec,
+    /// Security groups.
+    pub security_group_ids: Vec<String>,
+    /// EC2 key pair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_name: Option<String>,
+    /// Private address; the head's only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_address: Option<String>,
+    /// Whether Amazon gives a public address.
+    pub public_address: bool,
+    /// What the machines are made from.
+    pub revision: String,
+    /// Tags as they were at the time: a repeated request has to be the same to the letter.
+    pub tags: std::collections::BTreeMap<String, String>,
+    /// When it was written down.
+    pub recorded_at: Timestamp,
+    /// How it ended.
+    #[serde(default)]
+    pub state: LaunchState,
+}
+
+/// Whether the outcome of a launch is definite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum LaunchState {
+    /// The call may or may not have been carried out.
+    #[default]
+    Open,
+    /// AWS answered with machines.
+    Launched,
+    /// AWS refused it, so that no machine came of it.
+    Refused,
+}

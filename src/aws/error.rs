@@ -1,0 +1,145 @@
+//! What can go wrong on AWS. Only the class of an error decides what follows.
+
+use std::error::Error;
+
+use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use super::AwsCall;
+
+/// A call that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{call} {subject}: {code}: {message}")]
+pub struct AwsError {
+    /// The call.
+    pub call: AwsCall,
+    /// What it was about: an id, a name.
+    pub subject: String,
+    /// What follows from it.
+    pub class: ErrorClass,
+    /// AWS's error code, for example `InsufficientInstanceCapacity`, or `Timeout`, `Connection`.
+    pub code: String,
+    /// AWS's message.
+    pub message: String,
+}
+
+/// What follows from an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ErrorClass {
+    /// Again, later each time: time-outs, broken connections, 5xx.
+    Retryable,
+    /// Again, and all calls of this account and region slower.
+    Throttled,
+    /// This type in this zone is skipped for minutes.
+    Capacity,
+    /// Again once the resource has reached another state: `IncorrectInstanceState`, `DependencyViolation`.
+    Waiting,
+    /// It is not there (yet, or any more).
+    NotFound,
+    /// A repeated launch differed from the first: the first was carried out, its machines are found by token.
+    AlreadyCarriedOut,
+    /// A person has to act: a condition, then another try once an hour.
+    Terminal,
+    /// This process may change nothing any more (shutting down, or no longer the leader).
+    LostLease,
+}
+
+/// Class, code and message of a failed call.
+pub(super) fn classify<E>(error: &SdkError<E>) -> (ErrorClass, String, String)
+where
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+{
+    match error {
+        SdkError::ServiceError(service) => {
+            let status = service.raw().status().as_u16();
+            let code = service
+                .err()
+                .code()
+                .map_or_else(|| format!("Http{status}"), ToOwned::to_owned);
+            let message = service.err().message().unwrap_or("no message").to_owned();
+            (class_of(&code, status), code, message)
+        }
+        SdkError::TimeoutError(_) => (ErrorClass::Retryable, "Timeout".into(), "the call timed out".into()),
+        SdkError::DispatchFailure(failure) => {
+            let code = if failure.is_timeout() { "Timeout" } else { "Connection" };
+            (
+                ErrorClass::Retryable,
+                code.into(),
+                DisplayErrorContext(error).to_string(),
+            )
+        }
+        SdkError::ConstructionFailure(_) => (
+            ErrorClass::Terminal,
+            "BadRequest".into(),
+            DisplayErrorContext(error).to_string(),
+        ),
+        _ => (
+            ErrorClass::Retryable,
+            "BadAnswer".into(),
+            DisplayErrorContext(error).to_string(),
+        ),
+    }
+}
+
+/// The class of an error code. Sources: EC2's "Error codes for the Amazon EC2 API" and S3's "Error responses".
+fn class_of(code: &str, status: u16) -> ErrorClass {
+    match code {
+        "RequestLimitExceeded"
+        | "Throttling"
+        | "ThrottlingException"
+        | "SlowDown"
+        | "TooManyRequestsException"
+        | "EC2ThrottledException"
+        | "RequestThrottled"
+        | "Http429" => ErrorClass::Throttled,
+        "InsufficientInstanceCapacity"
+        | "InsufficientHostCapacity"
+        | "InsufficientReservedInstanceCapacity"
+        | "Unsupported"
+        | "InsufficientCapacity" => ErrorClass::Capacity,
+        "IdempotentParameterMismatch" => ErrorClass::AlreadyCarriedOut,
+        "IncorrectInstanceState"
+        | "IncorrectState"
+        | "DependencyViolation"
+        | "InvalidIPAddress.InUse"
+        | "InvalidNetworkInterface.InUse"
+        | "OperationAborted"
+        | "IncorrectInstanceState.Transition"
+        | "ConditionalRequestConflict"
+        | "VolumeInUse" => ErrorClass::Waiting,
+        "NoSuchBucket"
+        | "NoSuchKey"
+        | "NoSuchUpload"
+        | "NotFound"
+        | "Gateway.NotAttached"
+        | "NoSuchPublicAccessBlockConfiguration"
+        | "NoSuchTagSet"
+        | "ServerSideEncryptionConfigurationNotFoundError"
+        | "InvalidParameterValue.NotFound"
+        | "ParameterNotFound" => ErrorClass::NotFound,
+        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "RequestTimeout"
+        | "RequestExpired" | "ServerInternal" => ErrorClass::Retryable,
+        _ if code.ends_with(".NotFound") => ErrorClass::NotFound,
+        _ if status >= 500 => ErrorClass::Retryable,
+        _ => ErrorClass::Terminal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn throttling_is_never_capacity_and_quota_is_a_persons_matter() {
+        assert_eq!(class_of("RequestLimitExceeded", 503), ErrorClass::Throttled);
+        assert_eq!(class_of("InsufficientInstanceCapacity", 500), ErrorClass::Capacity);
+        assert_eq!(class_of("VcpuLimitExceeded", 400), ErrorClass::Terminal);
+        assert_eq!(class_of("UnauthorizedOperation", 403), ErrorClass::Terminal);
+    }
+
+    #[test]
+    fn an_unknown_server_error_is_tried_again_and_an_unknown_client_error_is_not() {
+        assert_eq!(class_of("Http502", 502), ErrorClass::Retryable);
+        assert_eq!(class_of("SomethingNew", 400), ErrorClass::Terminal);
+        assert_eq!(class_of("InvalidVpcID.NotFound", 400), ErrorClass::NotFound);
+    }
+}

@@ -1,0 +1,90 @@
+//! The one gate through which every AWS call goes: the fence before a change, the time limit, the class of an error,
+//! and an observer for metrics.
+
+use std::{error::Error, future::Future, sync::Arc, time::Duration};
+
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use tokio::time::Instant;
+
+use super::{Access, AwsCall, AwsError, ErrorClass, error::classify};
+
+/// Says whether this process may still change something: shutdown now, leadership too where there are replicas.
+pub trait Fence: Send + Sync {
+    /// Whether a change may be made now.
+    fn may_change(&self) -> bool;
+}
+
+/// Is told of every call, for metrics.
+pub trait Observer: Send + Sync {
+    /// A call ended: `class` is `None` when it succeeded.
+    fn call_ended(&self, call: AwsCall, class: Option<ErrorClass>, took: Duration);
+}
+
+/// See the module.
+#[derive(Clone)]
+pub struct Gate {
+    fence: Arc<dyn Fence>,
+    observer: Arc<dyn Observer>,
+    timeout: Duration,
+}
+
+impl Gate {
+    /// A gate with a time limit for each call.
+    #[must_use]
+    pub fn new(fence: Arc<dyn Fence>, observer: Arc<dyn Observer>, timeout: Duration) -> Self {
+        Self {
+            fence,
+            observer,
+            timeout,
+        }
+    }
+
+    /// Makes `call` about `subject` by awaiting `request`.
+    ///
+    /// # Errors
+    /// [`ErrorClass::LostLease`] without making the call when the fence is down; otherwise what AWS answered.
+    pub async fn send<T, E, F>(&self, call: AwsCall, subject: &str, request: F) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, SdkError<E>>>,
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let fail = |class, code: &str, message: String| AwsError {
+            call,
+            subject: subject.to_owned(),
+            class,
+            code: code.to_owned(),
+            message,
+        };
+        if call.access() != Access::Read && !self.fence.may_change() {
+            return Err(fail(
+                ErrorClass::LostLease,
+                "Fenced",
+                "this process may not change anything any more".into(),
+            ));
+        }
+        let began = Instant::now();
+        let result = match tokio::time::timeout(self.timeout, request).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                let (class, code, message) = classify(&error);
+                Err(fail(class, &code, message))
+            }
+            Err(_) => Err(fail(
+                ErrorClass::Retryable,
+                "Timeout",
+                format!("no answer within {:?}", self.timeout),
+            )),
+        };
+        self.observer
+            .call_ended(call, result.as_ref().err().map(|error| error.class), began.elapsed());
+        result
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

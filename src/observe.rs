@@ -1,0 +1,150 @@
+//! What is known of one cluster when it is planned: facts of AWS and of Kubernetes, each known or unknown. No decisions.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{Launch, RayClusterStatus},
+    aws::{ErrorClass, Image},
+    resources::{Inventory, Kind},
+};
+
+/// A fact, or why it is not known: a time-out must never read as "there is none".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source<T> {
+    /// It was seen.
+    Known(T),
+    /// It could not be seen, and why.
+    Unknown(String),
+}
+
+impl<T> Source<T> {
+    /// The fact, if it is known.
+    #[must_use]
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(fact) => Some(fact),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// What one cluster has of one kind.
+#[derive(Clone, Debug)]
+pub struct Shelf<T> {
+    /// Whether a sweep of this kind is in; without one nothing here may be taken as complete.
+    pub swept: Source<()>,
+    /// What is ours by its tags, or was proven to be by its token, its place or our record. By id.
+    pub ours: BTreeMap<String, T>,
+    /// What lies in a VPC that we use and is not ours. By id.
+    pub others: BTreeMap<String, T>,
+}
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self {
+            swept: Source::Unknown("not looked at yet".into()),
+            ours: BTreeMap::new(),
+            others: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Shelf<T> {
+    /// Ours and the others'.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        self.ours.values().chain(self.others.values())
+    }
+
+    /// Whatever has this id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&T> {
+        self.ours.get(id).or_else(|| self.others.get(id))
+    }
+}
+
+/// All that the planner knows of one cluster.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Id of the AWS account.
+    pub account: Source<String>,
+    /// What it has on AWS.
+    pub inventory: Inventory,
+    /// The image that its spec names.
+    pub image: Source<Image>,
+    /// The Secret with the controller's own key.
+    pub key: Source<KeySecret>,
+    /// The record of launches.
+    pub ledger: Ledger,
+    /// Ids that the last status names: proof that a thing which lost its tags is ours.
+    pub recorded: RayClusterStatus,
+    /// Value of the annotation `rayward.dev/stopped`.
+    pub stopped: Option<String>,
+    /// Whether the object carries our finalizer.
+    pub has_finalizer: bool,
+    /// Live things that carry the name of this cluster and another uid, as after a restored backup. Ids.
+    pub predecessors: Vec<String>,
+    /// Pools without capacity, and until when they are skipped. Shared by all clusters of the region.
+    pub exhausted: BTreeMap<Pool, Timestamp>,
+    /// Changes that were refused, by [`crate::plan::Action::key`].
+    pub refusals: BTreeMap<String, Refusal>,
+    /// Sweeps of all kinds, one after the other, that began after the last call that could still land and found
+    /// nothing of this cluster.
+    pub clean_sweeps: u32,
+    /// How long ago the oldest of the sweeps used here began.
+    pub sweep_age: Duration,
+    /// How long ago the sweep of machines used here began.
+    pub machine_sweep_age: Duration,
+}
+
+/// A kind of capacity: what `InsufficientInstanceCapacity` speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pool {
+    /// EC2 instance type.
+    pub instance_type: String,
+    /// Availability zone.
+    pub availability_zone: String,
+}
+
+/// The Secret with the controller's own key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySecret {
+    /// There is none.
+    Missing,
+    /// It is there.
+    Present {
+        /// The public half, in OpenSSH's form.
+        public_key: String,
+    },
+    /// A Secret of that name exists that is not this cluster's, or holds no key.
+    Unusable(String),
+}
+
+/// The record of launches, from the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Launches that are open or count against the cap; oldest first.
+    pub launches: Vec<Launch>,
+    /// Highest number ever given out; `None`: the record was lost, or the cluster is new.
+    pub last: Option<u64>,
+    /// Nothing is launched before a sweep of machines that began after this time.
+    pub held_until: Option<Timestamp>,
+}
+
+/// A change that AWS refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What follows.
+    pub class: ErrorClass,
+    /// What kind it was about.
+    pub kind: Kind,
+    /// AWS's code.
+    pub code: String,
+    /// What failed, on what, and AWS's words.
+    pub message: String,
+    /// How often in a row.
+    pub times: u32,
+    /// Not tried again before.
+    pub until: Timestamp,
+}

@@ -1,0 +1,70 @@
+//! What a plan asks the executor to do. An action says everything that is needed to do it.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{api::Launch, resources::Change};
+
+/// One thing to do. Prints as one line; the same line is the dry run, the Event and the test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Action {
+    /// Change something on AWS.
+    Aws(Change),
+    /// Write launches down in the status, before the calls that carry them out.
+    RecordLaunches(Vec<Launch>),
+    /// The record of launches is gone: write down since when, so that nothing is launched too early.
+    HoldLaunches {
+        /// Until when nothing is launched.
+        until: jiff::Timestamp,
+        /// The number from which launches are counted again.
+        last: u64,
+    },
+    /// Make the controller's own key and keep it in a Secret owned by the cluster.
+    CreateKey,
+    /// Put our finalizer on the object.
+    AddFinalizer,
+    /// Let the object go: nothing of it is left on AWS.
+    RemoveFinalizer,
+    /// Set the annotation that says why the cluster is down, or remove it.
+    MarkStopped(Option<String>),
+}
+
+impl Action {
+    /// What it is about, the same however often it is planned: actions with equal keys are one and the same.
+    #[must_use]
+    pub fn key(&self) -> String {
+        match self {
+            Self::Aws(change) => format!("{:?} {}", change.call(), change.subject()),
+            Self::RecordLaunches(_) | Self::HoldLaunches { .. } => "record launches".into(),
+            Self::CreateKey => "create key".into(),
+            Self::AddFinalizer | Self::RemoveFinalizer => "finalizer".into(),
+            Self::MarkStopped(_) => "mark stopped".into(),
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aws(change) => change.fmt(f),
+            Self::RecordLaunches(launches) => {
+                f.write_str("record")?;
+                launches.iter().try_for_each(|launch| {
+                    let group = launch.group.as_deref().unwrap_or("head");
+                    write!(
+                        f,
+                        " launch {} ({} x {} for {group})",
+                        launch.number, launch.count, launch.instance_type
+                    )
+                })
+            }
+            Self::HoldLaunches { until, .. } => write!(f, "hold launches until {until}"),
+            Self::CreateKey => f.write_str("create the cluster's key"),
+            Self::AddFinalizer => f.write_str("add the finalizer"),
+            Self::RemoveFinalizer => f.write_str("remove the finalizer"),
+            Self::MarkStopped(Some(reason)) => write!(f, "mark as stopped: {reason}"),
+            Self::MarkStopped(None) => f.write_str("remove the mark of being stopped"),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! `plan(inputs) -> Plan`: every choice that Rayward makes. Pure: no async, no clock, no randomness, and no types of
+//! the AWS SDK or of the Kubernetes client.
+
+mod action;
+mod converge;
+mod deletion;
+mod waiting;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+
+pub use action::Action;
+pub use waiting::{Finding, Reason, Subject, Waiting};
+
+use crate::{
+    observe::Observed,
+    resources::{Change, Kind, Resource, TagChange},
+    tags::{self, Tags},
+    validate::ValidCluster,
+};
+
+/// All that a plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// What is asked for.
+    pub cluster: &'a ValidCluster,
+    /// What is there.
+    pub observed: &'a Observed,
+    /// The numbers of this installation.
+    pub limits: &'a Limits,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The numbers that a plan depends on; each is a flag of `rayward run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a launched machine may be pending before it is given up.
+    pub launch_pending: Duration,
+    /// A cluster launches at most this many times its size in [`Self::launch_window`].
+    pub launch_cap_factor: u32,
+    /// See [`Self::launch_cap_factor`].
+    pub launch_window: Duration,
+    /// How long nothing is launched after the record of launches was lost.
+    pub lost_record_hold: Duration,
+    /// How long AWS may still show what was before a change.
+    pub consistency_window: Duration,
+    /// How old the settings of a bucket may be.
+    pub bucket_interval: Duration,
+    /// How long a machine may hang in `stopping` or `shutting-down` before it counts as stuck.
+    pub stop_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            launch_pending: Duration::from_mins(5),
+            launch_cap_factor: 3,
+            launch_window: Duration::from_hours(1),
+            lost_record_hold: Duration::from_mins(5),
+            consistency_window: Duration::from_mins(1),
+            bucket_interval: Duration::from_hours(1),
+            stop_timeout: Duration::from_mins(10),
+        }
+    }
+}
+
+/// What is to be done now, what is waited for, and what a person should know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// To be done now, each independent of the others.
+    pub actions: Vec<Action>,
+    /// What cannot be done yet.
+    pub waiting: Vec<Waiting>,
+    /// What differs from the wish and is being put right, or is left alone because it is not ours.
+    pub findings: Vec<Finding>,
+    /// When to look again at the latest; `None`: when something changes.
+    pub next_check: Option<Duration>,
+}
+
+impl Plan {
+    /// Whether there is nothing to do and nothing to wait for.
+    #[must_use]
+    pub fn is_converged(&self) -> bool {
+        self.actions.is_empty() && self.waiting.is_empty()
+    }
+}
+
+/// Plans one cluster.
+#[must_use]
+pub fn plan(inputs: &Inputs<'_>) -> Plan {
+    let mut planner = Planner {
+        inputs: *inputs,
+        plan: Plan::default(),
+    };
+    if inputs.cluster.deleting {
+        deletion::plan(&mut planner);
+    } else {
+        converge::plan(&mut planner);
+    }
+    planner.plan
+}
+
+/// A plan in the making; handed from resource to resource.
+#[derive(Debug)]
+pub struct Planner<'a> {
+    /// What the plan depends on.
+    pub inputs: Inputs<'a>,
+    /// What was decided so far.
+    pub plan: Plan,
+}
+
+impl<'a> Planner<'a> {
+    /// The cluster that is planned.
+    #[must_use]
+    pub fn cluster(&self) -> &'a ValidCluster {
+        self.inputs.cluster
+    }
+
+    /// What is known of it.
+    #[must_use]
+    pub fn observed(&self) -> &'a Observed {
+        self.inputs.observed
+    }
+
+    /// Plans a change on AWS, unless AWS refused it and its time has not come again: then that is waited for.
+    pub fn change(&mut self, subject: Subject, change: Change) {
+        self.act(subject, Action::Aws(change));
+    }
+
+    /// Plans an action, unless it was refused and its time has not come again: then that is waited for.
+    pub fn act(&mut self, subject: Subject, action: Action) {
+        if let Some(refusal) = self.inputs.observed.refusals.get(&action.key()) {
+            if refusal.until > self.inputs.now {
+                let wait = Waiting::refused(subject, refusal);
+                self.check_in(refusal.until.duration_since(self.inputs.now).unsigned_abs());
+                self.plan.waiting.push(wait);
+                return;
+            }
+        }
+        self.plan.actions.push(action);
+    }
+
+    /// Says what is waited for.
+    pub fn wait(&mut self, subject: Subject, reason: Reason, message: impl Into<String>) {
+        self.plan.waiting.push(Waiting {
+            subject,
+            reason,
+            message: message.into(),
+        });
+    }
+
+    /// Says what a person should know.
+    pub fn find(&mut self, finding: Finding) {
+        self.plan.findings.push(finding);
+    }
+
+    /// Asks for another look after `delay` at the latest.
+    pub fn check_in(&mut self, delay: Duration) {
+        let next = &mut self.plan.next_check;
+        *next = Some(next.map_or(delay, |earlier| earlier.min(delay)));
+    }
+
+    /// The tags that something of this cluster has to carry.
+    #[must_use]
+    pub fn tags(&self, role: &str, group: Option<&str>) -> Tags {
+        tags::wanted(&self.cluster().id, &self.cluster().tags, role, group)
+    }
+
+    /// The tags with which something of this cluster is created: the wanted ones and the time.
+    #[must_use]
+    pub fn creation_tags(&self, role: &str, group: Option<&str>) -> Tags {
+        let mut tags = self.tags(role, group);
+        tags.insert(
+            tags::CREATED_AT.into(),
+            self.inputs.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        );
+        tags
+    }
+
+    /// Plans to put back the tags that `item` lost.
+    pub fn repair_tags(&mut self, subject: Subject, kind: Kind, item: &impl Resource, wanted: &Tags) {
+        if let Some(missing) = tags::missing(item.tags(), wanted) {
+            self.find(Finding::repaired(
+                item.id(),
+                format!("tags {}", missing.keys().cloned().collect::<Vec<_>>().join(", ")),
+            ));
+            self.change(
+                subject,
+                Change::Tags(TagChange {
+                    kind,
+                    id: item.id().into(),
+                    tags: missing,
+                }),
+            );
+        }
+    }
+
+    /// Whether something has existed for longer than AWS may take to show it everywhere.
+    #[must_use]
+    pub fn is_settled(&self, tags: &Tags) -> bool {
+        let created = tags.get(tags::CREATED_AT).and_then(|at| at.parse::<Timestamp>().ok());
+        created
+            .is_none_or(|at| self.inputs.now.duration_since(at).unsigned_abs() > self.inputs.limits.consistency_window)
+    }
+
+    /// Plans to take away what was made twice: only what `removal` finds unused, and only once it is settled.
+    pub fn reap_doubles<T: Resource>(
+        &mut self,
+        items: &BTreeMap<String, T>,
+        keep: &str,
+        removal: impl Fn(&T) -> Option<Change>,
+    ) {
+        for item in items
+            .values()
+            .filter(|item| item.id() != keep && self.is_settled(item.tags()))
+            .collect::<Vec<_>>()
+        {
+            if let Some(change) = removal(item) {
+                self.find(Finding::repaired(item.id(), "was made twice and is not in use"));
+                self.change(Subject::Network, change);
+            }
+        }
+    }
+}

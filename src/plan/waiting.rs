@@ -1,0 +1,148 @@
+//! What a plan waits for and what it found: data, from which the status is made.
+
+use crate::observe::Refusal;
+
+/// Which part of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Subject {
+    /// VPC, gateway, subnets, routes, security group.
+    Network,
+    /// Key pair and key.
+    Key,
+    /// The head.
+    Head,
+    /// The workers.
+    Workers,
+    /// The buckets.
+    Buckets,
+    /// The cluster as a whole.
+    Cluster,
+}
+
+/// Something that cannot be done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Which part waits.
+    pub subject: Subject,
+    /// Why; the reason of a condition.
+    pub reason: Reason,
+    /// What is waited for, on what, and what a person can do where they can.
+    pub message: String,
+}
+
+impl Waiting {
+    /// A change that was refused and whose time has not come again.
+    #[must_use]
+    pub fn refused(subject: Subject, refusal: &Refusal) -> Self {
+        use crate::aws::ErrorClass as Class;
+        let reason = match refusal.class {
+            Class::Throttled => Reason::Throttled,
+            Class::Capacity => Reason::NoCapacity,
+            Class::Terminal => Reason::Refused,
+            Class::Waiting => Reason::InTransition,
+            Class::Retryable | Class::NotFound | Class::AlreadyCarriedOut | Class::LostLease => Reason::AwsUnavailable,
+        };
+        Self {
+            subject,
+            reason,
+            message: refusal.message.clone(),
+        }
+    }
+}
+
+/// Why something waits. Each is the `reason` of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub enum Reason {
+    /// A look at AWS is not in yet.
+    NotObserved,
+    /// What it needs is being made.
+    DependencyPending,
+    /// Machines are starting.
+    MachinesPending,
+    /// Machines, gateways, groups are between two states.
+    InTransition,
+    /// AWS throttles this account.
+    Throttled,
+    /// AWS does not answer, or with a server error.
+    AwsUnavailable,
+    /// No pool that the spec allows has capacity.
+    NoCapacity,
+    /// AWS refused for good; a person has to act.
+    Refused,
+    /// The cap on launches per time window is reached.
+    LaunchCapReached,
+    /// The record of launches was lost; nothing is launched until it is certain what runs.
+    LaunchRecordLost,
+    /// A predecessor of the same name is alive.
+    PredecessorAlive,
+    /// The Secret with the controller's key is gone while machines live.
+    KeyLost,
+    /// Something that is not ours is in the way of deletion.
+    ForeignResource,
+    /// A bucket holds data, and nobody confirmed its deletion.
+    BucketHoldsData,
+    /// Everything is gone by what was seen; it is looked at once more.
+    ConfirmGone,
+    /// The spec asks for what AWS does not have: an unknown subnet, a zone without this type.
+    InvalidReference,
+}
+
+impl Reason {
+    /// Whether nothing goes on until a person acts.
+    #[must_use]
+    pub fn needs_person(self) -> bool {
+        matches!(
+            self,
+            Self::Refused
+                | Self::PredecessorAlive
+                | Self::KeyLost
+                | Self::ForeignResource
+                | Self::BucketHoldsData
+                | Self::InvalidReference
+        )
+    }
+}
+
+/// Something that differs from the wish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Id of what differs.
+    pub id: String,
+    /// What is different.
+    pub what: String,
+    /// What becomes of it.
+    pub outcome: Outcome,
+}
+
+/// What becomes of something that differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is ours and is being put right.
+    Repaired,
+    /// Others added it: it is told and kept.
+    Kept,
+    /// A machine was made from an older wish; it goes on until it is replaced.
+    Outdated,
+}
+
+impl Finding {
+    /// It is ours and is being put right.
+    #[must_use]
+    pub fn repaired(id: &str, what: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            what: what.into(),
+            outcome: Outcome::Repaired,
+        }
+    }
+
+    /// Others added it: it is told and kept.
+    #[must_use]
+    pub fn kept(id: &str, what: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            what: what.into(),
+            outcome: Outcome::Kept,
+        }
+    }
+}
