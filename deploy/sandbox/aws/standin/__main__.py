@@ -1,0 +1,64 @@
+"""Starts the stand-in: `python -m standin --port 0 --log FILE`.
+
+Prints one line of JSON on stdout once it answers, `{"url": "http://127.0.0.1:PORT"}`, and ends on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Runs until told to end; returns the exit code."""
+    options = _options()
+    if options.parent_death:
+        _end_with_parent()
+    from standin.app import Application
+    from standin.server import Server
+    from standin.world import World
+
+    options.log.parent.mkdir(parents=True, exist_ok=True)
+    with options.log.open("a", encoding="utf-8") as log:
+        world = World(log)
+        server = Server(options.port, Application(world))
+
+        def end(_signal: int, _frame: FrameType | None) -> None:
+            # shutdown() waits for the serving loop, which runs in this very thread.
+            threading.Thread(target=server.shutdown).start()
+
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+        print(json.dumps({"url": server.url}), flush=True)
+        server.serve_forever(poll_interval=0.05)
+        server.server_close()
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="standin", description="A local stand-in for AWS (EC2, S3, SSM, STS).")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
+    parser.add_argument("--log", type=Path, required=True, help="file to which each call is added, as JSON lines")
+    parser.add_argument("--parent-death", action="store_true", help="end when the parent process ends")
+    return parser.parse_args()
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM) != 0:
+        sys.exit(f"prctl(PR_SET_PDEATHSIG) failed: {os.strerror(ctypes.get_errno())}")
+    if os.getppid() != parent:
+        sys.exit("the parent ended before the stand-in had started")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

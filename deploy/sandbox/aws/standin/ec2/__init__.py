@@ -1,0 +1,1 @@
+"""EC2: the behaviours, one concept a module; `dispatch` lists them."""

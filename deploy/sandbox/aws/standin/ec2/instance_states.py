@@ -1,0 +1,161 @@
+"""Run, start, stop, reboot and terminate: the states in between, and what each state takes away.
+
+https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.utils import utcnow
+from moto.ec2.models.instances import Instance, Reservation, StateReason
+
+from standin.calls import Call
+from standin.ec2.lifecycle import CODES
+from standin.ec2.lookup import instances_named
+from standin.ec2.registry import EC2
+from standin.errors import AwsError
+from standin.world import World
+
+_USER = "Client.UserInitiatedShutdown"
+
+
+@EC2.after("RunInstances")
+def begin_pending(world: World, call: Call, result: Reservation) -> None:
+    """A launched instance is pending first."""
+    for instance in result.instances:
+        instance.client_token = call.params.get("ClientToken", "")
+        _begin(world, instance)
+
+
+@EC2.instead("StartInstances")
+def start(world: World, call: Call) -> Any:
+    """Starts stopped instances; running ones stay as they are."""
+    instances = instances_named(call)
+    _refuse(instances, ("stopping", "shutting-down", "terminated"), "started")
+
+    def one(instance: Instance) -> None:
+        if instance.state == "stopped":
+            for interface in instance.nics.values():
+                interface.start()
+            instance._reason = ""
+            instance.state_reason = StateReason()
+            instance.launch_time = utcnow()
+            _begin(world, instance)
+
+    return {"StartingInstances": [_changed(instance, one) for instance in instances]}
+
+
+@EC2.instead("StopInstances")
+def stop(world: World, call: Call) -> Any:
+    """Stops running instances; their automatic public addresses go, the private ones stay."""
+    instances = instances_named(call)
+    _refuse(instances, ("pending", "shutting-down", "terminated"), "stopped")
+    for instance in instances:
+        if instance.disable_api_stop:
+            raise AwsError(
+                "OperationNotPermitted",
+                f"The instance '{instance.id}' may not be stopped. Modify its 'disableApiStop' instance attribute.",
+            )
+
+    def one(instance: Instance) -> None:
+        if instance.state == "running":
+            for interface in instance.nics.values():
+                interface.stop()
+            _user_initiated(instance)
+            world.lifecycle.enter(instance, "stopping")
+            world.lifecycle.later(
+                instance, world.settings.stopping_seconds, lambda each: world.lifecycle.enter(each, "stopped")
+            )
+
+    return {"StoppingInstances": [_changed(instance, one) for instance in instances]}
+
+
+@EC2.instead("RebootInstances")
+def reboot(world: World, call: Call) -> Any:
+    """Reboots running instances; their state stays `running`."""
+    _refuse(instances_named(call), ("stopping", "stopped", "shutting-down", "terminated"), "rebooted")
+    return {}
+
+
+@EC2.instead("TerminateInstances")
+def terminate(world: World, call: Call) -> Any:
+    """Ends instances in whatever state they are."""
+    instances = instances_named(call)
+    for instance in instances:
+        if instance.disable_api_termination:
+            raise AwsError(
+                "OperationNotPermitted",
+                f"The instance '{instance.id}' may not be terminated. "
+                "Modify its 'disableApiTermination' instance attribute and try again.",
+            )
+
+    def one(instance: Instance) -> None:
+        if instance.state not in ("shutting-down", "terminated"):
+            _user_initiated(instance)
+            world.lifecycle.enter(instance, "shutting-down")
+            world.lifecycle.later(instance, world.settings.shutting_down_seconds, lambda each: _end(world, each))
+
+    return {"TerminatingInstances": [_changed(instance, one) for instance in instances]}
+
+
+def _begin(world: World, instance: Instance) -> None:
+    world.lifecycle.enter(instance, "pending")
+    if world.settings.stuck_pending > 0:
+        world.settings.stuck_pending -= 1
+        return
+    world.lifecycle.later(instance, world.settings.pending_seconds, lambda each: world.lifecycle.enter(each, "running"))
+
+
+def _end(world: World, instance: Instance) -> None:
+    """What is left of a terminated instance has no tags, disks, interfaces, addresses, groups or subnet."""
+    backend = instance.ec2_backend
+    for interface in list(instance.nics.values()):
+        for address in backend.addresses:
+            if address.eni is interface:
+                backend.disassociate_address(association_id=address.association_id)
+    interfaces = list(instance.nics.values())
+    instance.terminate()
+    for interface in interfaces:
+        if interface.id in backend.enis:
+            instance.detach_eni(interface)
+    instance.nics.clear()
+    instance._subnet_id = None
+    instance._private_ips.clear()
+    instance.security_groups = []
+    backend.tags.pop(instance.id, None)
+    world.lifecycle.enter(instance, "terminated")
+    world.lifecycle.later(instance, world.settings.forget_terminated_seconds, _forget)
+
+
+def _forget(instance: Instance) -> None:
+    reservations = instance.ec2_backend.reservations
+    for reservation in list(reservations.values()):
+        reservation.instances = [each for each in reservation.instances if each is not instance]
+        if not reservation.instances:
+            del reservations[reservation.id]
+
+
+def _user_initiated(instance: Instance) -> None:
+    instance._reason = f"User initiated ({utcnow():%Y-%m-%d %H:%M:%S} GMT)"
+    instance.state_reason = StateReason(f"{_USER}: User initiated shutdown", _USER)
+
+
+def _changed(instance: Instance, change: Callable[[Instance], None]) -> dict[str, Any]:
+    previous = instance.state
+    change(instance)
+    return {
+        "InstanceId": instance.id,
+        "PreviousState": {"Name": previous, "Code": CODES[previous]},
+        "CurrentState": {"Name": instance.state, "Code": instance.state_code},
+    }
+
+
+def _refuse(instances: list[Instance], states: tuple[str, ...], verb: str) -> None:
+    for instance in instances:
+        if instance.state in states:
+            raise AwsError(
+                "IncorrectInstanceState",
+                f"The instance '{instance.id}' is not in a state from which it can be {verb}.",
+            )

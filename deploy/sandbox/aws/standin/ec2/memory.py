@@ -1,0 +1,26 @@
+"""What EC2 remembers besides its resources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A call that carried a client token: what it asked for, and what it got."""
+
+    params: dict[str, Any]
+    result: Any
+
+
+@dataclass
+class Memory:
+    """Kept beside moto's resources, emptied with them."""
+
+    #: By account, region, action, zone and token.
+    tokens: dict[tuple[str, str, str, str, str], Answered] = field(default_factory=dict)
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self.tokens.clear()

@@ -1,0 +1,111 @@
+"""Ubuntu's images and the public SSM parameters that name the current ones, which moto does not have.
+
+https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from moto.ec2.models import EC2Backend
+from moto.ec2.models.amis import Ami, AmiBackend
+from moto.ssm.models import Parameter, ParameterDict
+
+CANONICAL = "099720109477"
+
+_BUILT = datetime(2026, 1, 15, tzinfo=UTC).replace(tzinfo=None)
+_RELEASES = {"22.04": "jammy", "24.04": "noble"}
+#: An image that exists in one region whatever the parameters say is current, by region: the one of the lab manifest.
+_FIXED = {"ap-southeast-1": "ami-003c463c8207b4dfa"}
+
+
+@dataclass(frozen=True)
+class UbuntuImage:
+    """One image of Canonical's in one region."""
+
+    id: str
+    release: str
+    architecture: str
+
+    @property
+    def parameters(self) -> list[str]:
+        """The SSM parameters whose value is this image's id."""
+        base = f"/aws/service/canonical/ubuntu/server/{self.release}/stable/current/{self.architecture}/hvm"
+        return [f"{base}/ebs-{volume}/ami-id" for volume in ("gp2", "gp3")]
+
+    @property
+    def name(self) -> str:
+        """The name under which Canonical publishes it."""
+        codename = _RELEASES[self.release]
+        return f"ubuntu/images/hvm-ssd-gp3/ubuntu-{codename}-{self.release}-{self.architecture}-server-{_BUILT:%Y%m%d}"
+
+
+def current_images(region: str) -> list[UbuntuImage]:
+    """The images that the SSM parameters of a region name. Ids are made from the name, so that they never change."""
+    return [
+        UbuntuImage(_made_id(region, release, architecture), release, architecture)
+        for release in _RELEASES
+        for architecture in ("amd64", "arm64")
+    ]
+
+
+def _made_id(*parts: str) -> str:
+    return "ami-" + hashlib.sha256("/".join(parts).encode()).hexdigest()[:17]
+
+
+def _ami(backend: EC2Backend, image: UbuntuImage) -> Ami:
+    return Ami(
+        backend,
+        ami_id=image.id,
+        name=image.name,
+        description=f"Canonical, Ubuntu, {image.release}, {image.architecture} {_RELEASES[image.release]} image",
+        owner_id=CANONICAL,
+        image_location=f"amazon/{image.name}",
+        public=True,
+        virtualization_type="hvm",
+        architecture="x86_64" if image.architecture == "amd64" else "arm64",
+        creation_date=_BUILT,
+        hypervisor="xen",
+        root_device_type="ebs",
+        root_device_name="/dev/sda1",
+        region_name=backend.region_name,
+        boot_mode="uefi-preferred",
+    )
+
+
+def install() -> None:
+    """Makes every region of moto start with these images and parameters."""
+    load_amis = AmiBackend._load_amis
+    parameters_init = ParameterDict.__init__
+
+    def load_with_ubuntu(backend: EC2Backend) -> None:
+        load_amis(backend)
+        images = current_images(backend.region_name)
+        if fixed := _FIXED.get(backend.region_name):
+            images.append(UbuntuImage(fixed, "22.04", "amd64"))
+        for image in images:
+            backend.amis[image.id] = _ami(backend, image)
+
+    def start_with_canonical(parameters: ParameterDict, account_id: str, region_name: str) -> None:
+        parameters_init(parameters, account_id, region_name)
+        for image in current_images(region_name):
+            for name in image.parameters:
+                dict.setdefault(parameters, name, []).append(
+                    Parameter(  # type: ignore[abstract]
+                        account_id=account_id,
+                        name=name,
+                        value=image.id,
+                        parameter_type="String",
+                        description=None,
+                        allowed_pattern=None,
+                        keyid=None,
+                        last_modified_date=_BUILT,
+                        version=1,
+                        data_type="aws:ec2:image",
+                    )
+                )
+
+    setattr(AmiBackend, "_load_amis", load_with_ubuntu)
+    setattr(ParameterDict, "__init__", start_with_canonical)
