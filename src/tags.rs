@@ -21,6 +21,8 @@ pub const GROUP: &str = "rayward.dev/group";
 pub const LAUNCH: &str = "rayward.dev/launch";
 /// What a machine was made from: image and software.
 pub const REVISION: &str = "rayward.dev/revision";
+/// Root disk with which a machine was made, for example `100GiB-gp3`.
+pub const ROOT_VOLUME: &str = "rayward.dev/root-volume";
 /// When it was made, RFC 3339.
 pub const CREATED_AT: &str = "rayward.dev/created-at";
 /// On a bucket that outlived its cluster, in place of the uid: `installation,namespace uid,name`.

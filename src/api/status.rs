@@ -121,6 +121,9 @@ pub struct HeadStatus {
     /// Its public address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_address: Option<String>,
+    /// Allocation id of its Elastic IP address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocation_id: Option<String>,
     /// What it was made from: image and software.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
@@ -185,6 +188,8 @@ pub struct Launch {
     pub instance_type: String,
     /// Id of the subnet.
     pub subnet_id: String,
+    /// The subnet's availability zone: capacity and idempotency are a zone's.
+    pub availability_zone: String,
     /// Id of the image.
     pub image_id: String,
     /// The image's root device, for example `/dev/sda1`.

@@ -1,6 +1,7 @@
 //! One file a resource: its observed form, its pure plan, what it does on AWS, and how a change shows in what was
 //! observed. A newcomer adds a resource by copying `vpc.rs` and adding its line to the registry below.
 
+pub mod instance;
 pub mod vpc;
 
 use std::{collections::BTreeMap, fmt};
@@ -54,6 +55,8 @@ pub enum Answer {
     Created(String),
     /// What it was about does not exist (any more).
     Gone,
+    /// These machines were made.
+    Launched(Vec<instance::Instance>),
     /// A repeated launch differed from the first, which was carried out: its machines are found by token.
     LaunchedBefore,
 }
@@ -151,6 +154,7 @@ macro_rules! registry {
 
 registry! {
     Vpc: vpc::Vpc, VpcChange;
+    Instance: instance::Instance, InstanceChange;
 }
 
 /// Puts tags back on something of ours on EC2.

@@ -1,0 +1,559 @@
+//! EC2 instances: how a head or a worker is seen, launched, started, stopped and terminated.
+//!
+//! Which machines there should be is decided in [`super::head`] and [`super::workers`].
+
+use std::{collections::BTreeMap, fmt};
+
+use aws_sdk_ec2::types::{
+    BlockDeviceMapping, EbsBlockDevice, HttpTokensState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
+    InstanceNetworkInterfaceSpecification, InstanceStateName, ResourceType, ShutdownBehavior,
+};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use jiff::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{Answer, Resource, ResourceChange, gone};
+use crate::{
+    api::{Launch, VolumeType},
+    aws::{
+        AwsCall, AwsError, Clients, ErrorClass, Scope,
+        sdk::{filter, scope_filters, tags_from},
+    },
+    tags::{self, Tags},
+};
+
+/// State of an instance, as EC2 names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum InstanceState {
+    /// Being launched or started.
+    Pending,
+    /// Up.
+    Running,
+    /// On its way to stopped.
+    Stopping,
+    /// Down, its disk kept.
+    Stopped,
+    /// On its way to terminated.
+    ShuttingDown,
+    /// Gone; EC2 lists it for about an hour.
+    Terminated,
+}
+
+impl InstanceState {
+    /// EC2's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::ShuttingDown => "shutting-down",
+            Self::Terminated => "terminated",
+        }
+    }
+
+    fn from_sdk(name: Option<&InstanceStateName>) -> Option<Self> {
+        Some(match name? {
+            InstanceStateName::Pending => Self::Pending,
+            InstanceStateName::Running => Self::Running,
+            InstanceStateName::Stopping => Self::Stopping,
+            InstanceStateName::Stopped => Self::Stopped,
+            InstanceStateName::ShuttingDown => Self::ShuttingDown,
+            InstanceStateName::Terminated => Self::Terminated,
+            _ => return None,
+        })
+    }
+}
+
+/// An instance as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its id.
+    pub id: String,
+    /// Its state.
+    pub state: InstanceState,
+    /// Its type.
+    pub instance_type: String,
+    /// Its image.
+    pub image_id: String,
+    /// Name of its root device.
+    pub root_device: String,
+    /// Its VPC, until it is terminated.
+    pub vpc_id: Option<String>,
+    /// Its subnet, until it is terminated.
+    pub subnet_id: Option<String>,
+    /// Its private address, until it is terminated.
+    pub private_address: Option<String>,
+    /// Its public address, while it runs.
+    pub public_address: Option<String>,
+    /// Its root disk.
+    pub root_volume: Option<String>,
+    /// When it was launched, or last started.
+    pub launched_at: Timestamp,
+    /// When its state last changed at somebody's wish, where EC2 tells.
+    pub transition_at: Option<Timestamp>,
+    /// Why its state changed, in EC2's words.
+    pub state_reason: Option<String>,
+    /// Whether one of EC2's status checks fails.
+    pub impaired: bool,
+    /// The client token of the launch that made it; it outlives the tags.
+    pub client_token: Option<String>,
+    /// Its tags; a terminated instance loses them.
+    pub tags: Tags,
+}
+
+impl Instance {
+    /// Whether it will never run again.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        matches!(self.state, InstanceState::ShuttingDown | InstanceState::Terminated)
+    }
+
+    /// Number of the launch that made it: from its token, which nobody can change, else from its tag.
+    #[must_use]
+    pub fn launch(&self) -> Option<u64> {
+        let by_token = self
+            .client_token
+            .as_deref()
+            .and_then(token_owner)
+            .map(|(_, number)| number);
+        by_token.or_else(|| self.tags.get(tags::LAUNCH)?.parse().ok())
+    }
+}
+
+impl Resource for Instance {
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn vpc_id(&self) -> Option<&str> {
+        self.vpc_id.as_deref()
+    }
+    fn client_token(&self) -> Option<&str> {
+        self.client_token.as_deref()
+    }
+    fn is_gone(&self) -> bool {
+        self.state == InstanceState::Terminated
+    }
+}
+
+/// What every client token of an installation begins with: a filter with a `*` behind it finds all machines that it
+/// ever launched, whatever became of their tags.
+#[must_use]
+pub fn token_prefix(installation: &str) -> String {
+    use fmt::Write as _;
+    let mut prefix = String::with_capacity(11);
+    for byte in &Sha256::digest(installation)[..5] {
+        // Writing to a string cannot fail.
+        let _ = write!(prefix, "{byte:02x}");
+    }
+    prefix.push('-');
+    prefix
+}
+
+/// The client token of a launch: at most 64 ASCII characters, the same for every repetition of the request.
+#[must_use]
+pub fn client_token(installation: &str, cluster_uid: &str, launch: u64) -> String {
+    format!("{}{cluster_uid}-{launch}", token_prefix(installation))
+}
+
+/// Cluster uid and launch number of a token of ours.
+#[must_use]
+pub fn token_owner(token: &str) -> Option<(&str, u64)> {
+    let (_, rest) = token.split_at_checked(11)?;
+    let (uid, number) = rest.rsplit_once('-')?;
+    Some((uid, number.parse().ok()?))
+}
+
+/// A change on instances.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum InstanceChange {
+    /// Launch a batch; the request is a function of what was written down, so that a repetition is the same.
+    Launch {
+        /// What was written down.
+        launch: Box<Launch>,
+        /// See [`client_token`].
+        token: String,
+        /// What the machine does at its first boot.
+        user_data: String,
+    },
+    /// Start stopped machines.
+    Start {
+        /// Which.
+        ids: Vec<String>,
+    },
+    /// Stop running machines.
+    Stop {
+        /// Which.
+        ids: Vec<String>,
+        /// Without waiting for their operating system.
+        force: bool,
+    },
+    /// Terminate machines.
+    Terminate {
+        /// Which.
+        ids: Vec<String>,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+impl fmt::Display for InstanceChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Launch { launch, .. } => write!(
+                f,
+                "launch {} x {} in {} for {} (launch {})",
+                launch.count,
+                launch.instance_type,
+                launch.subnet_id,
+                launch.group.as_deref().unwrap_or("the head"),
+                launch.number
+            ),
+            Self::Start { ids } => write!(f, "start {}", ids.join(", ")),
+            Self::Stop { ids, force } => write!(
+                f,
+                "{} {}",
+                if *force { "force to stop" } else { "stop" },
+                ids.join(", ")
+            ),
+            Self::Terminate { ids, reason } => write!(f, "terminate {}: {reason}", ids.join(", ")),
+        }
+    }
+}
+
+impl ResourceChange for InstanceChange {
+    type Item = Instance;
+
+    fn call(&self) -> AwsCall {
+        match self {
+            Self::Launch { .. } => AwsCall::RunInstances,
+            Self::Start { .. } => AwsCall::StartInstances,
+            Self::Stop { .. } => AwsCall::StopInstances,
+            Self::Terminate { .. } => AwsCall::TerminateInstances,
+        }
+    }
+
+    fn subject(&self) -> String {
+        match self {
+            // Not the number: a refused launch is followed by one with another number for the same need.
+            Self::Launch { launch, .. } => launch
+                .group
+                .as_ref()
+                .map_or_else(|| "head".into(), |group| format!("group {group}")),
+            Self::Start { ids } | Self::Stop { ids, .. } | Self::Terminate { ids, .. } => ids.join(","),
+        }
+    }
+
+    fn fold(&self, answer: &Answer, items: &mut BTreeMap<String, Instance>) {
+        let mut enter = |ids: &[String], from: &[InstanceState], to: InstanceState| {
+            for id in ids {
+                if let Some(machine) = items.get_mut(id).filter(|machine| from.contains(&machine.state)) {
+                    machine.state = to;
+                }
+            }
+        };
+        use InstanceState as S;
+        match self {
+            Self::Launch { .. } => {
+                if let Answer::Launched(machines) = answer {
+                    for machine in machines {
+                        items.entry(machine.id.clone()).or_insert_with(|| machine.clone());
+                    }
+                }
+            }
+            Self::Start { ids } => enter(ids, &[S::Stopped], S::Pending),
+            Self::Stop { ids, .. } => enter(ids, &[S::Running, S::Pending], S::Stopping),
+            Self::Terminate { ids, .. } if *answer == Answer::Gone => enter(
+                ids,
+                &[S::Pending, S::Running, S::Stopping, S::Stopped, S::ShuttingDown],
+                S::Terminated,
+            ),
+            Self::Terminate { ids, .. } => {
+                enter(ids, &[S::Pending, S::Running, S::Stopping, S::Stopped], S::ShuttingDown);
+            }
+        }
+    }
+}
+
+impl InstanceChange {
+    /// Carries it out.
+    ///
+    /// # Errors
+    /// What AWS answered, with its class.
+    pub async fn apply(&self, clients: &Clients) -> Result<Answer, AwsError> {
+        let (ec2, gate) = (&clients.ec2, &clients.gate);
+        let subject = self.subject();
+        match self {
+            Self::Launch {
+                launch,
+                token,
+                user_data,
+            } => run(clients, &subject, launch, token, user_data).await,
+            Self::Start { ids } => {
+                let request = ec2.start_instances().set_instance_ids(Some(ids.clone())).send();
+                gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
+            }
+            Self::Stop { ids, force } => {
+                let request = ec2
+                    .stop_instances()
+                    .set_instance_ids(Some(ids.clone()))
+                    .force(*force)
+                    .send();
+                gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
+            }
+            Self::Terminate { ids, .. } => {
+                let request = ec2.terminate_instances().set_instance_ids(Some(ids.clone())).send();
+                gone(gate.send(self.call(), &subject, request).await)
+            }
+        }
+    }
+}
+
+async fn run(
+    clients: &Clients,
+    subject: &str,
+    launch: &Launch,
+    token: &str,
+    user_data: &str,
+) -> Result<Answer, AwsError> {
+    let count = i32::try_from(launch.count).unwrap_or(i32::MAX);
+    let disk = EbsBlockDevice::builder()
+        .volume_size(launch.root_volume.size_gib)
+        .volume_type(match launch.root_volume.volume_type {
+            VolumeType::Gp3 => aws_sdk_ec2::types::VolumeType::Gp3,
+            VolumeType::Gp2 => aws_sdk_ec2::types::VolumeType::Gp2,
+        })
+        .encrypted(true)
+        .delete_on_termination(true)
+        .build();
+    // Part of the launch, not made beforehand: EC2 gives no public address to an interface that existed before.
+    let interface = InstanceNetworkInterfaceSpecification::builder()
+        .device_index(0)
+        .subnet_id(&launch.subnet_id)
+        .set_groups(Some(launch.security_group_ids.clone()))
+        .set_private_ip_address(launch.private_address.clone())
+        .associate_public_ip_address(launch.public_address)
+        .delete_on_termination(true)
+        .build();
+    let metadata = InstanceMetadataOptionsRequest::builder()
+        .http_tokens(HttpTokensState::Required)
+        .http_put_response_hop_limit(1)
+        // EC2 refuses tag keys with a `/` when metadata shows tags.
+        .instance_metadata_tags(InstanceMetadataTagsState::Disabled)
+        .build();
+    let tagged = [
+        ResourceType::Instance,
+        ResourceType::Volume,
+        ResourceType::NetworkInterface,
+    ];
+    let request = clients
+        .ec2
+        .run_instances()
+        .client_token(token)
+        .min_count(1)
+        .max_count(count)
+        .instance_type(launch.instance_type.as_str().into())
+        .image_id(&launch.image_id)
+        .set_key_name(launch.key_name.clone())
+        .user_data(BASE64_STANDARD.encode(user_data))
+        .block_device_mappings(
+            BlockDeviceMapping::builder()
+                .device_name(&launch.root_device)
+                .ebs(disk)
+                .build(),
+        )
+        .network_interfaces(interface)
+        .metadata_options(metadata)
+        .instance_initiated_shutdown_behavior(ShutdownBehavior::Stop)
+        .set_tag_specifications(Some(
+            tagged.map(|kind| clients.tag_specification(kind, &launch.tags)).into(),
+        ))
+        .send();
+    match clients.gate.send(AwsCall::RunInstances, subject, request).await {
+        Ok(answer) => Ok(Answer::Launched(
+            answer.instances().iter().filter_map(from_sdk).collect(),
+        )),
+        Err(error) if error.class == ErrorClass::AlreadyCarriedOut => Ok(Answer::LaunchedBefore),
+        Err(error) => Err(error),
+    }
+}
+
+/// The instances that `scope` covers: by tag, by token, and by VPC, with those that fail a status check marked.
+///
+/// # Errors
+/// What AWS answered, with its class.
+pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Instance>, AwsError> {
+    let mut filters = scope_filters(scope, "vpc-id");
+    filters.push(filter("client-token", [format!("{}*", scope.token_prefix)]));
+    let mut found = BTreeMap::new();
+    for filter in filters {
+        let mut pages = clients
+            .ec2
+            .describe_instances()
+            .filters(filter)
+            .max_results(1000)
+            .into_paginator()
+            .send();
+        while let Some(page) = clients
+            .gate
+            .send(AwsCall::DescribeInstances, "page", pages.try_next())
+            .await?
+        {
+            let machines = page
+                .reservations()
+                .iter()
+                .flat_map(|reservation| reservation.instances());
+            found.extend(
+                machines
+                    .filter_map(from_sdk)
+                    .map(|machine| (machine.id.clone(), machine)),
+            );
+        }
+    }
+    if !found.is_empty() {
+        // Only the failing ones are asked for, so that this stays one page however many machines there are.
+        for check in ["instance-status.status", "system-status.status"] {
+            let request = clients
+                .ec2
+                .describe_instance_status()
+                .filters(filter(check, ["impaired"]));
+            let mut pages = request.max_results(1000).into_paginator().send();
+            while let Some(page) = clients
+                .gate
+                .send(AwsCall::DescribeInstanceStatus, "page", pages.try_next())
+                .await?
+            {
+                for id in page
+                    .instance_statuses()
+                    .iter()
+                    .filter_map(|status| status.instance_id())
+                {
+                    found.entry(id.to_owned()).and_modify(|machine| machine.impaired = true);
+                }
+            }
+        }
+    }
+    Ok(found.into_values().collect())
+}
+
+fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
+    let root_device = instance.root_device_name().unwrap_or("/dev/sda1").to_owned();
+    let root_volume = instance
+        .block_device_mappings()
+        .iter()
+        .find(|mapping| mapping.device_name() == Some(root_device.as_str()))
+        .and_then(|mapping| Some(mapping.ebs()?.volume_id()?.to_owned()));
+    let state_reason = instance
+        .state_reason()
+        .and_then(|reason| reason.message())
+        .or_else(|| instance.state_transition_reason())
+        .filter(|reason| !reason.is_empty());
+    let launched_at = instance
+        .launch_time()
+        .and_then(|at| Timestamp::from_second(at.secs()).ok());
+    Some(Instance {
+        id: instance.instance_id()?.to_owned(),
+        state: InstanceState::from_sdk(instance.state()?.name())?,
+        instance_type: instance
+            .instance_type()
+            .map(|kind| kind.as_str().to_owned())
+            .unwrap_or_default(),
+        image_id: instance.image_id().unwrap_or_default().to_owned(),
+        root_device,
+        vpc_id: instance.vpc_id().map(ToOwned::to_owned),
+        subnet_id: instance.subnet_id().map(ToOwned::to_owned),
+        private_address: instance.private_ip_address().map(ToOwned::to_owned),
+        public_address: instance
+            .public_ip_address()
+            .filter(|address| !address.is_empty())
+            .map(ToOwned::to_owned),
+        root_volume,
+        launched_at: launched_at.unwrap_or(Timestamp::UNIX_EPOCH),
+        transition_at: instance.state_transition_reason().and_then(transition_time),
+        state_reason: state_reason.map(ToOwned::to_owned),
+        impaired: false,
+        client_token: instance
+            .client_token()
+            .filter(|token| !token.is_empty())
+            .map(ToOwned::to_owned),
+        tags: tags_from(instance.tags()),
+    })
+}
+
+/// The time in `User initiated (2026-11-23 14:36:41 GMT)`.
+fn transition_time(reason: &str) -> Option<Timestamp> {
+    let (_, time) = reason.split_once('(')?;
+    let time = time
+        .trim_end_matches(')')
+        .trim_end_matches("GMT")
+        .trim_end_matches("UTC")
+        .trim();
+    format!("{}Z", time.replacen(' ', "T", 1)).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_tells_whose_it_is_and_fits() {
+        let uid = "0f3a2b1c-0000-4000-8000-123456789abc";
+        let token = client_token("installation", uid, 1_795_000_000);
+        assert!(token.len() <= 64 && token.is_ascii(), "{token}");
+        assert!(token.starts_with(&token_prefix("installation")));
+        assert_eq!(token_owner(&token), Some((uid, 1_795_000_000)));
+        assert_eq!(token_owner("terraform-2026"), None);
+    }
+
+    #[test]
+    fn the_time_of_a_transition_is_read_where_there_is_one() {
+        let at = transition_time("User initiated (2026-11-23 14:36:41 GMT)");
+        assert_eq!(at, "2026-11-23T14:36:41Z".parse().ok());
+        assert_eq!(transition_time("Server.InternalError"), None);
+    }
+
+    #[test]
+    fn a_fold_never_brings_a_lost_machine_back() {
+        let lost = Instance {
+            state: InstanceState::Terminated,
+            ..crate::resources::instance::sample("i-1")
+        };
+        let mut items = BTreeMap::from([("i-1".to_owned(), lost)]);
+        InstanceChange::Start {
+            ids: vec!["i-1".into()],
+        }
+        .fold(&Answer::Done, &mut items);
+        assert_eq!(items["i-1"].state, InstanceState::Terminated);
+    }
+}
+
+/// A running instance, for tests of this crate.
+#[cfg(test)]
+pub(crate) fn sample(id: &str) -> Instance {
+    Instance {
+        id: id.into(),
+        state: InstanceState::Running,
+        instance_type: "t2.medium".into(),
+        image_id: "ami-1".into(),
+        root_device: "/dev/sda1".into(),
+        vpc_id: Some("vpc-1".into()),
+        subnet_id: Some("subnet-1".into()),
+        private_address: None,
+        public_address: None,
+        root_volume: Some(format!("vol-{id}")),
+        launched_at: Timestamp::UNIX_EPOCH,
+        transition_at: None,
+        state_reason: None,
+        impaired: false,
+        client_token: None,
+        tags: Tags::new(),
+    }
+}
