@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import re
@@ -35,6 +36,8 @@ class Call:
     body: bytes
     #: Parameters by their names in the API reference, nested as there.
     params: dict[str, Any]
+    #: The parameters as they were sent, which no behaviour has changed.
+    sent: dict[str, Any] = field(default_factory=dict)
     #: Scratch space in which a behaviour leaves something for its later hook.
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -118,4 +121,5 @@ def parse(environ: dict[str, Any], body: bytes, scope: Scope, account: str) -> C
             }
         )
         call.params = dict(parsed)
+    call.sent = copy.deepcopy(call.params)
     return call

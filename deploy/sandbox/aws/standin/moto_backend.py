@@ -21,13 +21,6 @@ from werkzeug.exceptions import HTTPException
 from standin.calls import Answer, Call
 from standin.errors import REQUEST_ID, AwsError
 
-# moto writes `pending` into every answer of RunInstances; the instance itself says it, and a repeated answer says more.
-_TRANSFORMERS = {
-    path: transform
-    for path, transform in EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER.items()
-    if not path.startswith("RunInstances.")
-}
-
 _other_services = DomainDispatcherApplication(create_backend_app)
 
 
@@ -59,6 +52,8 @@ def run_ec2(call: Call) -> object:
     except HTTPException as error:
         code = getattr(error, "error_type", "InvalidRequest")
         raise AwsError(code, getattr(error, "message", str(error)), error.code or 400) from error
+    except NotImplementedError as error:
+        raise AwsError("InvalidParameterValue", f"The stand-in cannot do this: {error}") from error
     if not isinstance(answer, ActionResult):
         raise AwsError("InvalidAction", f"The action {call.action} is not supported by the stand-in.")
     return answer.result
@@ -67,8 +62,14 @@ def run_ec2(call: Call) -> object:
 def serialize_ec2(call: Call, result: object) -> Answer:
     """Writes a result, a plain dict or one of moto's objects, as EC2's XML."""
     operation = get_service_model("ec2").operation_model(call.action)
+    # moto writes `pending` into every answer of RunInstances; the instance itself says it, and a repeated answer more.
+    transformers = {
+        path: transform
+        for path, transform in EC2Response.RESPONSE_KEY_PATH_TO_TRANSFORMER.items()
+        if not path.startswith("RunInstances.")
+    }
     serializer = get_serializer_class("ec2", "ec2")(
-        operation_model=operation, value_picker=XFormedAttributePicker(response_transformers=_TRANSFORMERS)
+        operation_model=operation, value_picker=XFormedAttributePicker(response_transformers=transformers)
     )
     serialized = serializer.serialize(result)
     headers = {key: str(value) for key, value in serialized["headers"].items()}

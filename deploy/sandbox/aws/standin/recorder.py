@@ -8,10 +8,13 @@ import threading
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
+from moto.ec2.utils import EC2_RESOURCE_TO_PREFIX
+
 from standin.calls import Answer, Call
 
 #: A resource id of EC2, as `vpc-0a1b2c3d` or `i-0123456789abcdef0`.
-_ID = re.compile(rb"\b[a-z]{1,9}(?:-[a-z]{1,9})?-(?:[0-9a-f]{17}|[0-9a-f]{8})\b")
+_PREFIXES = "|".join(sorted({*EC2_RESOURCE_TO_PREFIX.values(), "eni-attach", "eipassoc", "key"}, key=len, reverse=True))
+_ID = re.compile(rf"\b(?:{_PREFIXES})-(?:[0-9a-f]{{17}}|[0-9a-f]{{8}})\b".encode())
 #: A read of a large account names thousands of ids, and nobody asks for them.
 _MOST_IDS_OF_A_READ = 100
 #: Parameters that are never recorded: user data and key or object contents.
@@ -55,7 +58,7 @@ class Recorder:
             action=call.action,
             region=call.region,
             change=call.is_change,
-            params=_public(call.params),
+            params=_public(call.sent),
             ids=_ids(call, answer),
             status=None if answer is None else answer.status,
             error=None if answer is None else answer.error_code,

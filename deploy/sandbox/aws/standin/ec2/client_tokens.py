@@ -57,5 +57,4 @@ def _key(call: Call, token: str) -> tuple[str, str, str, str, str]:
 
 
 def _asked(call: Call) -> dict[str, Any]:
-    # A deep copy, since later hooks change the parameters.
-    return copy.deepcopy({key: value for key, value in call.params.items() if key not in ("ClientToken", "DryRun")})
+    return {key: value for key, value in call.sent.items() if key not in ("ClientToken", "DryRun")}

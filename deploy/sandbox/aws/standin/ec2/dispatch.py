@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from standin.calls import Answer, Call
 from standin.ec2 import client_tokens as client_tokens
+from standin.ec2 import describe as describe
 from standin.ec2 import dry_run as dry_run
 from standin.ec2 import instance_states as instance_states
 from standin.ec2.registry import EC2
