@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod bootstrap;
 pub mod observe;
 pub mod plan;
 pub mod resources;

@@ -215,6 +215,15 @@ pub struct Launch {
     /// How it ended.
     #[serde(default)]
     pub state: LaunchState,
+    /// When that became definite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Timestamp>,
+    /// Whether an earlier try got no answer: it may have been carried out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uncertain: bool,
+    /// The machines that came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instance_ids: Vec<String>,
 }
 
 /// Whether the outcome of a launch is definite.

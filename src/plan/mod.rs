@@ -4,6 +4,9 @@
 mod action;
 mod converge;
 mod deletion;
+pub mod fleet;
+pub mod launch;
+pub mod suspend;
 mod waiting;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -131,15 +134,24 @@ impl<'a> Planner<'a> {
 
     /// Plans an action, unless it was refused and its time has not come again: then that is waited for.
     pub fn act(&mut self, subject: Subject, action: Action) {
-        if let Some(refusal) = self.inputs.observed.refusals.get(&action.key()) {
-            if refusal.until > self.inputs.now {
-                let wait = Waiting::refused(subject, refusal);
-                self.check_in(refusal.until.duration_since(self.inputs.now).unsigned_abs());
-                self.plan.waiting.push(wait);
-                return;
-            }
+        if !self.is_refused(subject, &action.key()) {
+            self.plan.actions.push(action);
         }
-        self.plan.actions.push(action);
+    }
+
+    /// Whether the action with this key was refused and its time has not come again; if so, that is waited for.
+    fn is_refused(&mut self, subject: Subject, key: &str) -> bool {
+        let refusal = self
+            .inputs
+            .observed
+            .refusals
+            .get(key)
+            .filter(|refusal| refusal.until > self.inputs.now);
+        if let Some(refusal) = refusal {
+            self.check_in(refusal.until.duration_since(self.inputs.now).unsigned_abs());
+            self.plan.waiting.push(Waiting::refused(subject, refusal));
+        }
+        refusal.is_some()
     }
 
     /// Says what is waited for.

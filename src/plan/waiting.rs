@@ -69,6 +69,8 @@ pub enum Reason {
     NoCapacity,
     /// AWS refused for good; a person has to act.
     Refused,
+    /// The image of the spec could not be resolved.
+    ImageUnknown,
     /// The cap on launches per time window is reached.
     LaunchCapReached,
     /// The record of launches was lost; nothing is launched until it is certain what runs.
@@ -143,6 +145,16 @@ impl Finding {
             id: id.into(),
             what: what.into(),
             outcome: Outcome::Kept,
+        }
+    }
+
+    /// A machine was made from an older wish; it goes on until it is replaced.
+    #[must_use]
+    pub fn outdated(id: &str, what: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            what: what.into(),
+            outcome: Outcome::Outdated,
         }
     }
 }

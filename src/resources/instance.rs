@@ -188,6 +188,8 @@ pub enum InstanceChange {
     Start {
         /// Which.
         ids: Vec<String>,
+        /// When it was planned: from then on they are pending.
+        at: Timestamp,
     },
     /// Stop running machines.
     Stop {
@@ -217,7 +219,7 @@ impl fmt::Display for InstanceChange {
                 launch.group.as_deref().unwrap_or("the head"),
                 launch.number
             ),
-            Self::Start { ids } => write!(f, "start {}", ids.join(", ")),
+            Self::Start { ids, .. } => write!(f, "start {}", ids.join(", ")),
             Self::Stop { ids, force } => write!(
                 f,
                 "{} {}",
@@ -248,19 +250,19 @@ impl ResourceChange for InstanceChange {
                 .group
                 .as_ref()
                 .map_or_else(|| "head".into(), |group| format!("group {group}")),
-            Self::Start { ids } | Self::Stop { ids, .. } | Self::Terminate { ids, .. } => ids.join(","),
+            Self::Start { ids, .. } | Self::Stop { ids, .. } | Self::Terminate { ids, .. } => ids.join(","),
         }
     }
 
     fn fold(&self, answer: &Answer, items: &mut BTreeMap<String, Instance>) {
-        let mut enter = |ids: &[String], from: &[InstanceState], to: InstanceState| {
+        use InstanceState as S;
+        let enter = |items: &mut BTreeMap<String, Instance>, ids: &[String], from: &[S], to: S| {
             for id in ids {
                 if let Some(machine) = items.get_mut(id).filter(|machine| from.contains(&machine.state)) {
                     machine.state = to;
                 }
             }
         };
-        use InstanceState as S;
         match self {
             Self::Launch { .. } => {
                 if let Answer::Launched(machines) = answer {
@@ -269,15 +271,28 @@ impl ResourceChange for InstanceChange {
                     }
                 }
             }
-            Self::Start { ids } => enter(ids, &[S::Stopped], S::Pending),
-            Self::Stop { ids, .. } => enter(ids, &[S::Running, S::Pending], S::Stopping),
+            Self::Start { ids, at } => {
+                for id in ids {
+                    if let Some(machine) = items.get_mut(id).filter(|machine| machine.state == S::Stopped) {
+                        machine.state = S::Pending;
+                        machine.launched_at = *at;
+                    }
+                }
+            }
+            Self::Stop { ids, .. } => enter(items, ids, &[S::Running, S::Pending], S::Stopping),
             Self::Terminate { ids, .. } if *answer == Answer::Gone => enter(
+                items,
                 ids,
                 &[S::Pending, S::Running, S::Stopping, S::Stopped, S::ShuttingDown],
                 S::Terminated,
             ),
             Self::Terminate { ids, .. } => {
-                enter(ids, &[S::Pending, S::Running, S::Stopping, S::Stopped], S::ShuttingDown);
+                enter(
+                    items,
+                    ids,
+                    &[S::Pending, S::Running, S::Stopping, S::Stopped],
+                    S::ShuttingDown,
+                );
             }
         }
     }
@@ -297,7 +312,7 @@ impl InstanceChange {
                 token,
                 user_data,
             } => run(clients, &subject, launch, token, user_data).await,
-            Self::Start { ids } => {
+            Self::Start { ids, .. } => {
                 let request = ec2.start_instances().set_instance_ids(Some(ids.clone())).send();
                 gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
             }

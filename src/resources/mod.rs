@@ -1,8 +1,10 @@
 //! One file a resource: its observed form, its pure plan, what it does on AWS, and how a change shows in what was
 //! observed. A newcomer adds a resource by copying `vpc.rs` and adding its line to the registry below.
 
+pub mod head;
 pub mod instance;
 pub mod vpc;
+pub mod workers;
 
 use std::{collections::BTreeMap, fmt};
 

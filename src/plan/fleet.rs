@@ -1,0 +1,141 @@
+//! The machines of a cluster, sorted by what they are for.
+
+use std::collections::BTreeMap;
+
+use super::{Finding, Planner, Subject, launch::revision};
+use crate::{
+    observe::Observed,
+    resources::{
+        Kind,
+        instance::{Instance, InstanceState},
+    },
+    tags,
+};
+
+/// Value of the tag `rayward.dev/role` of a head.
+pub const HEAD: &str = "head";
+/// Value of the tag `rayward.dev/role` of a worker.
+pub const WORKER: &str = "worker";
+
+/// The machines that are not lost, sorted by what they are for.
+#[derive(Debug, Default)]
+pub struct Fleet<'a> {
+    /// Heads; one, unless something went wrong.
+    pub heads: Vec<&'a Instance>,
+    /// Workers by group, those of removed groups too.
+    pub workers: BTreeMap<String, Vec<&'a Instance>>,
+    /// Ours, but nobody knows what for: their tags are gone and so is the record of their launch.
+    pub unassigned: Vec<&'a Instance>,
+}
+
+/// What a machine is for.
+enum Role {
+    Head,
+    Worker(String),
+    Unknown,
+}
+
+impl<'a> Fleet<'a> {
+    /// Sorts what was seen.
+    #[must_use]
+    pub fn of(observed: &'a Observed) -> Self {
+        let mut fleet = Self::default();
+        for machine in observed
+            .inventory
+            .instance
+            .ours
+            .values()
+            .filter(|machine| !machine.is_lost())
+        {
+            match role(machine, observed) {
+                Role::Head => fleet.heads.push(machine),
+                Role::Worker(group) => fleet.workers.entry(group).or_default().push(machine),
+                Role::Unknown => fleet.unassigned.push(machine),
+            }
+        }
+        // The oldest launch first, and ids where launches are equal, so that every pass sees the same order.
+        let order = |machine: &&Instance| (machine.launch(), machine.id.clone());
+        fleet.heads.sort_by_key(order);
+        fleet.workers.values_mut().for_each(|group| group.sort_by_key(order));
+        fleet
+    }
+
+    /// Every machine.
+    pub fn all(&self) -> impl Iterator<Item = &'a Instance> {
+        self.heads
+            .iter()
+            .chain(self.workers.values().flatten())
+            .chain(&self.unassigned)
+            .copied()
+    }
+
+    /// The ids of those in one of these states.
+    #[must_use]
+    pub fn ids_in(&self, states: &[InstanceState]) -> Vec<String> {
+        self.all()
+            .filter(|machine| states.contains(&machine.state))
+            .map(|machine| machine.id.clone())
+            .collect()
+    }
+}
+
+/// By its tags; where they are gone, by the record of its launch or by the last status.
+fn role(machine: &Instance, observed: &Observed) -> Role {
+    match machine.tags.get(tags::ROLE).map(String::as_str) {
+        Some(HEAD) => return Role::Head,
+        Some(WORKER) => {
+            if let Some(group) = machine.tags.get(tags::GROUP) {
+                return Role::Worker(group.clone());
+            }
+        }
+        _ => {}
+    }
+    let number = machine.launch();
+    if let Some(launch) = observed
+        .ledger
+        .launches
+        .iter()
+        .find(|launch| Some(launch.number) == number)
+    {
+        return launch.group.clone().map_or(Role::Head, Role::Worker);
+    }
+    let recorded = &observed.recorded;
+    if recorded
+        .head
+        .as_ref()
+        .is_some_and(|head| head.instance_id.as_deref() == Some(&machine.id))
+    {
+        return Role::Head;
+    }
+    let group = recorded
+        .worker_groups
+        .iter()
+        .find(|group| group.machines.iter().any(|worker| worker.instance_id == machine.id));
+    group.map_or(Role::Unknown, |group| Role::Worker(group.name.clone()))
+}
+
+/// Plans to put back the tags that machines lost, and tells of those that nobody can place.
+pub(super) fn repair_tags(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
+    for head in &fleet.heads {
+        repair(planner, Subject::Head, head, None);
+    }
+    for (group, workers) in &fleet.workers {
+        for worker in workers {
+            repair(planner, Subject::Workers, worker, Some(group));
+        }
+    }
+    for machine in &fleet.unassigned {
+        let what = "was launched by Rayward for this cluster, but its tags and the record of its launch are gone: it \
+                    counts as a worker of any group. Terminate it, or tag it with rayward.dev/role and rayward.dev/group";
+        planner.find(Finding::kept(&machine.id, what));
+    }
+}
+
+fn repair(planner: &mut Planner<'_>, subject: Subject, machine: &Instance, group: Option<&str>) {
+    let mut wanted = planner.tags(if group.is_some() { WORKER } else { HEAD }, group);
+    if let Some(number) = machine.launch() {
+        wanted.insert(tags::LAUNCH.into(), number.to_string());
+    }
+    wanted.insert(tags::REVISION.into(), revision(&machine.image_id));
+    planner.repair_tags(subject, Kind::Instance, machine, &wanted);
+}

@@ -1,0 +1,394 @@
+//! Launches: one batch a need, written down before the call, repeated to the letter until its outcome is definite, and
+//! never more of them than the cap allows.
+
+use jiff::Timestamp;
+
+use super::{Action, Planner, Reason, Subject};
+use crate::{
+    api::{Launch, LaunchState, VolumeSpec},
+    aws::{AwsError, ErrorClass},
+    bootstrap,
+    observe::{KeySecret, Ledger, Pool},
+    resources::{
+        Answer, Change, Inventory,
+        instance::{InstanceChange, client_token},
+    },
+    tags,
+};
+
+/// What machines stand on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ground {
+    /// The subnets, in the order of the spec.
+    pub subnets: Vec<Subnet>,
+    /// The security groups of every machine.
+    pub security_group_ids: Vec<String>,
+    /// The EC2 key pair for people.
+    pub key_name: Option<String>,
+}
+
+/// A subnet in which machines can be launched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Its name in the spec; of an existing network, its id.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Its address range.
+    pub cidr: ipnet::Ipv4Net,
+    /// Where it is.
+    pub availability_zone: String,
+    /// Whether its machines get public addresses.
+    pub public: bool,
+}
+
+/// What a batch is needed for.
+#[derive(Clone, Debug)]
+pub(crate) struct Need<'a> {
+    /// The worker group; `None` for the head.
+    pub group: Option<&'a str>,
+    /// How many machines.
+    pub count: u32,
+    /// Types in order of preference.
+    pub instance_types: &'a [String],
+    /// Subnets in order of preference.
+    pub subnets: Vec<&'a Subnet>,
+    /// Root disk.
+    pub root_volume: VolumeSpec,
+    /// Image.
+    pub image_id: String,
+    /// The image's root device.
+    pub root_device: String,
+    /// Private address, the head's only.
+    pub private_address: Option<String>,
+    /// Whether Amazon gives a public address where the subnet is public.
+    pub public_address: bool,
+}
+
+impl Need<'_> {
+    fn subject(&self) -> Subject {
+        if self.group.is_some() {
+            Subject::Workers
+        } else {
+            Subject::Head
+        }
+    }
+
+    fn role(&self) -> &'static str {
+        if self.group.is_some() {
+            super::fleet::WORKER
+        } else {
+            super::fleet::HEAD
+        }
+    }
+
+    fn name(&self) -> String {
+        self.group
+            .map_or_else(|| "the head".into(), |group| format!("group {group}"))
+    }
+
+    /// The key under which AWS's refusals of such launches are kept; see [`Action::key`].
+    fn refusal_key(&self) -> String {
+        format!(
+            "RunInstances {}",
+            self.group
+                .map_or_else(|| "head".into(), |group| format!("group {group}"))
+        )
+    }
+}
+
+/// What a machine is made from, as a short name: today its image.
+#[must_use]
+pub fn revision(image_id: &str) -> String {
+    image_id.to_owned()
+}
+
+/// How a root disk is told in a tag.
+#[must_use]
+pub(crate) fn volume_name(volume: &VolumeSpec) -> String {
+    format!("{}GiB-{:?}", volume.size_gib, volume.volume_type)
+        .to_lowercase()
+        .replace("gib", "GiB")
+}
+
+impl Planner<'_> {
+    /// Plans what brings `need` nearer: the next step of its open launch, or the record of a new one.
+    pub(crate) fn launch(&mut self, ground: &Ground, need: &Need<'_>) {
+        let subject = need.subject();
+        if let Some(open) = self.open_launch(need.group) {
+            self.send(subject, open);
+        } else if self.may_launch(need) {
+            self.record(ground, need);
+        }
+    }
+
+    fn open_launch(&self, group: Option<&str>) -> Option<Launch> {
+        let launches = &self.observed().ledger.launches;
+        launches
+            .iter()
+            .find(|launch| launch.state == LaunchState::Open && launch.group.as_deref() == group)
+            .cloned()
+    }
+
+    fn send(&mut self, subject: Subject, launch: Launch) {
+        let Some(KeySecret::Present { public_key }) = self.observed().key.known() else {
+            self.wait(
+                subject,
+                Reason::DependencyPending,
+                "the Secret with the cluster's key is not there yet",
+            );
+            return;
+        };
+        let user_data = bootstrap::user_data(public_key);
+        let id = &self.cluster().id;
+        let token = client_token(&id.installation, &id.uid, launch.number);
+        let change = InstanceChange::Launch {
+            launch: Box::new(launch),
+            token,
+            user_data,
+        };
+        self.change(subject, Change::Instance(change));
+    }
+
+    /// Whether a new launch may be written down now; says what holds it back otherwise.
+    fn may_launch(&mut self, need: &Need<'_>) -> bool {
+        let observed = self.observed();
+        let (subject, now) = (need.subject(), self.inputs.now);
+        let sweep_began = now - jiff::SignedDuration::try_from(observed.machine_sweep_age).unwrap_or_default();
+        if !observed.predecessors.is_empty() {
+            let message = format!(
+                "{} carry the name of this cluster and belong to an earlier object of it: nothing is launched beside \
+                 them. Delete them, or give this cluster another name",
+                observed.predecessors.join(", ")
+            );
+            self.wait(subject, Reason::PredecessorAlive, message);
+            return false;
+        }
+        let Some(last) = observed.ledger.last else {
+            let until = now + jiff::SignedDuration::try_from(self.inputs.limits.lost_record_hold).unwrap_or_default();
+            let last = u64::try_from(now.as_second()).unwrap_or_default();
+            self.act(subject, Action::HoldLaunches { until, last });
+            return false;
+        };
+        if let Some(until) = observed.ledger.held_until.filter(|until| *until > sweep_began) {
+            let message = format!(
+                "the record of launches (in the status) was lost: nothing is launched before a look at AWS after {until}"
+            );
+            self.wait(subject, Reason::LaunchRecordLost, message);
+            self.check_in(until.duration_since(now).unsigned_abs());
+            return false;
+        }
+        let doubtful = observed.ledger.launches.iter().find(|launch| {
+            launch.group.as_deref() == need.group
+                && launch.uncertain
+                && launch.state == LaunchState::Refused
+                && launch.settled_at.is_some_and(|at| at >= sweep_began)
+        });
+        if let Some(launch) = doubtful {
+            let message = format!(
+                "launch {} got no answer at first: waiting for a look at what came of it",
+                launch.number
+            );
+            self.wait(subject, Reason::NotObserved, message);
+            return false;
+        }
+        // Held here too, so that a refused launch is not written down anew with each pass.
+        !self.is_refused(subject, &need.refusal_key()) && last < u64::MAX
+    }
+
+    fn record(&mut self, ground: &Ground, need: &Need<'_>) {
+        let subject = need.subject();
+        let Some((instance_type, subnet)) = self.pool(need) else {
+            return;
+        };
+        let Some(count) = self.within_cap(need) else { return };
+        let recorded = self.plan.actions.iter().find_map(|action| match action {
+            Action::RecordLaunches(launches) => launches.last(),
+            _ => None,
+        });
+        let last = recorded
+            .map(|launch| launch.number)
+            .or(self.observed().ledger.last)
+            .unwrap_or_default();
+        let (number, revision) = (last + 1, revision(&need.image_id));
+        let mut tags = self.creation_tags(need.role(), need.group);
+        tags.insert(tags::LAUNCH.into(), number.to_string());
+        tags.insert(tags::REVISION.into(), revision.clone());
+        tags.insert(tags::ROOT_VOLUME.into(), volume_name(&need.root_volume));
+        let launch = Launch {
+            number,
+            group: need.group.map(ToOwned::to_owned),
+            count,
+            instance_type,
+            subnet_id: subnet.id.clone(),
+            availability_zone: subnet.availability_zone.clone(),
+            image_id: need.image_id.clone(),
+            root_device: need.root_device.clone(),
+            root_volume: need.root_volume.clone(),
+            security_group_ids: ground.security_group_ids.clone(),
+            key_name: ground.key_name.clone(),
+            private_address: need.private_address.clone(),
+            public_address: need.public_address && subnet.public,
+            revision,
+            tags,
+            recorded_at: self.inputs.now,
+            state: LaunchState::Open,
+            settled_at: None,
+            uncertain: false,
+            instance_ids: Vec::new(),
+        };
+        let planned = self.plan.actions.iter_mut().find_map(|action| match action {
+            Action::RecordLaunches(launches) => Some(launches),
+            _ => None,
+        });
+        match planned {
+            Some(launches) => launches.push(launch),
+            None => self.act(subject, Action::RecordLaunches(vec![launch])),
+        }
+    }
+
+    /// The first pool of the grid types x subnets that is not known to be without capacity.
+    fn pool(&mut self, need: &Need<'_>) -> Option<(String, Subnet)> {
+        let (exhausted, now) = (&self.observed().exhausted, self.inputs.now);
+        let mut next = None;
+        for instance_type in need.instance_types {
+            for subnet in &need.subnets {
+                let pool = Pool {
+                    instance_type: instance_type.clone(),
+                    availability_zone: subnet.availability_zone.clone(),
+                };
+                match exhausted.get(&pool).filter(|until| **until > now) {
+                    None => return Some((instance_type.clone(), (*subnet).clone())),
+                    Some(until) => next = Some(next.map_or(*until, |earlier: Timestamp| earlier.min(*until))),
+                }
+            }
+        }
+        let subnets: Vec<&str> = need
+            .subnets
+            .iter()
+            .map(|subnet| subnet.availability_zone.as_str())
+            .collect();
+        let message = format!(
+            "no capacity for {} ({} in {}): tried again in minutes. Add another type or a subnet in another zone",
+            need.name(),
+            need.instance_types.join(", "),
+            subnets.join(", ")
+        );
+        self.wait(need.subject(), Reason::NoCapacity, message);
+        if let Some(next) = next {
+            self.check_in(next.duration_since(now).unsigned_abs());
+        }
+        None
+    }
+
+    /// How many of `need` the cap on launches allows now.
+    fn within_cap(&mut self, need: &Need<'_>) -> Option<u32> {
+        let limits = self.inputs.limits;
+        let window = jiff::SignedDuration::try_from(limits.launch_window).unwrap_or_default();
+        let since = self.inputs.now - window;
+        let size: u32 = self.cluster().groups.iter().map(|group| group.replicas).sum::<u32>() + 1;
+        let cap = size.saturating_mul(limits.launch_cap_factor);
+        let recent: Vec<&Launch> = self
+            .observed()
+            .ledger
+            .launches
+            .iter()
+            .filter(|launch| launch.recorded_at > since && launch.state != LaunchState::Refused)
+            .collect();
+        let used: u32 = recent.iter().map(|launch| launch.count).sum();
+        let count = need.count.min(cap.saturating_sub(used));
+        if count < need.count {
+            let oldest = recent
+                .iter()
+                .map(|launch| launch.recorded_at)
+                .min()
+                .unwrap_or(self.inputs.now);
+            let message = format!(
+                "{used} machines were launched within {}: the cap for this cluster is {cap}. More from {}",
+                humane(limits.launch_window),
+                oldest + window
+            );
+            self.wait(need.subject(), Reason::LaunchCapReached, message);
+            self.check_in((oldest + window).duration_since(self.inputs.now).unsigned_abs());
+        }
+        (count > 0).then_some(count)
+    }
+}
+
+fn humane(duration: std::time::Duration) -> String {
+    match duration.as_secs() {
+        seconds if seconds >= 60 => format!("{} min", seconds / 60),
+        seconds => format!("{seconds} s"),
+    }
+}
+
+/// The pool that a launch draws from.
+#[must_use]
+pub fn pool_of(launch: &Launch) -> Pool {
+    Pool {
+        instance_type: launch.instance_type.clone(),
+        availability_zone: launch.availability_zone.clone(),
+    }
+}
+
+impl Ledger {
+    /// Enters what became of a launch.
+    pub fn settle(&mut self, number: u64, result: Result<&Answer, &AwsError>, now: Timestamp) {
+        let Some(launch) = self.launches.iter_mut().find(|launch| launch.number == number) else {
+            return;
+        };
+        match result {
+            Ok(answer) => {
+                launch.state = LaunchState::Launched;
+                launch.settled_at = Some(now);
+                if let Answer::Launched(machines) = answer {
+                    launch.instance_ids = machines.iter().map(|machine| machine.id.clone()).collect();
+                }
+            }
+            Err(error) => match error.class {
+                ErrorClass::Terminal | ErrorClass::Capacity | ErrorClass::Waiting | ErrorClass::NotFound => {
+                    launch.state = LaunchState::Refused;
+                    launch.settled_at = Some(now);
+                }
+                ErrorClass::Retryable => launch.uncertain = true,
+                // The call was not made, or was turned away at the door.
+                ErrorClass::Throttled | ErrorClass::LostLease | ErrorClass::AlreadyCarriedOut => {}
+            },
+        }
+    }
+
+    /// Enters new launches and drops those that count no more.
+    pub fn record(&mut self, launches: &[Launch], since: Timestamp) {
+        self.launches.retain(|launch| launch.recorded_at > since);
+        self.launches.extend_from_slice(launches);
+        self.last = self.launches.iter().map(|launch| launch.number).max().max(self.last);
+        self.held_until = None;
+    }
+
+    /// How many machines of `group` were launched and are not to be seen yet: a look at AWS may show what was before.
+    #[must_use]
+    pub(crate) fn unseen(&self, group: Option<&str>, inventory: &Inventory, shown_since: Timestamp) -> u32 {
+        let launched = self.launches.iter().filter(|launch| {
+            launch.group.as_deref() == group
+                && launch.state == LaunchState::Launched
+                && launch.settled_at.is_some_and(|at| at > shown_since)
+        });
+        let unseen = launched.map(|launch| {
+            if launch.instance_ids.is_empty() {
+                let seen = inventory
+                    .instance
+                    .ours
+                    .values()
+                    .any(|machine| machine.launch() == Some(launch.number));
+                if seen { 0 } else { launch.count as usize }
+            } else {
+                launch
+                    .instance_ids
+                    .iter()
+                    .filter(|id| !inventory.instance.ours.contains_key(*id))
+                    .count()
+            }
+        });
+        u32::try_from(unseen.sum::<usize>()).unwrap_or(u32::MAX)
+    }
+}

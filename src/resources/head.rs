@@ -1,0 +1,198 @@
+//! The head: one machine with a fixed private address, which every later head of the cluster gets again.
+
+use std::net::Ipv4Addr;
+
+use crate::{
+    api::PublicAddress,
+    observe::Source,
+    plan::{
+        Finding, Planner, Reason, Subject,
+        fleet::Fleet,
+        launch::{Ground, Need, Subnet, revision, volume_name},
+    },
+    resources::{
+        Change,
+        instance::{Instance, InstanceChange, InstanceState},
+    },
+    tags,
+    validate::preferred_head_address,
+};
+
+/// How many refusals of its address a head waits through before it takes the next: a predecessor's interface is
+/// released some seconds after its machine is gone.
+const ADDRESS_PATIENCE: u32 = 4;
+
+/// Plans the head; returns it while there is one that workers can belong to.
+pub(crate) fn plan<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet: &Fleet<'a>) -> Option<&'a Instance> {
+    let (keep, surplus) = choose(&fleet.heads);
+    if !surplus.is_empty() {
+        let ids: Vec<String> = surplus.iter().map(|head| head.id.clone()).collect();
+        planner.find(Finding::repaired(&ids.join(", "), "is a second head"));
+        terminate(planner, Subject::Head, ids, "a cluster has one head");
+    }
+    let Some(head) = keep else {
+        launch(planner, ground);
+        return None;
+    };
+    match super::workers::fault(planner, head) {
+        Some(fault) => {
+            planner.find(Finding::repaired(&head.id, format!("the head {fault}")));
+            terminate(planner, Subject::Head, vec![head.id.clone()], &fault);
+            return None;
+        }
+        None => super::workers::bring_up(planner, Subject::Head, &[head]),
+    }
+    outdated(planner, head);
+    Some(head)
+}
+
+/// Of several heads the one that runs, else the oldest.
+fn choose<'a>(heads: &[&'a Instance]) -> (Option<&'a Instance>, Vec<&'a Instance>) {
+    let healthy = |head: &&&Instance| head.state == InstanceState::Running && !head.impaired;
+    let keep = heads.iter().find(healthy).or_else(|| heads.first()).copied();
+    let surplus = heads
+        .iter()
+        .filter(|head| Some(head.id.as_str()) != keep.map(|keep| keep.id.as_str()));
+    (keep, surplus.copied().collect())
+}
+
+/// Plans to terminate machines.
+pub(crate) fn terminate(planner: &mut Planner<'_>, subject: Subject, ids: Vec<String>, reason: &str) {
+    planner.change(
+        subject,
+        Change::Instance(InstanceChange::Terminate {
+            ids,
+            reason: reason.into(),
+        }),
+    );
+}
+
+fn launch(planner: &mut Planner<'_>, ground: Option<&Ground>) {
+    let Some(ground) = ground else {
+        planner.wait(
+            Subject::Head,
+            Reason::DependencyPending,
+            "the head waits for the network",
+        );
+        return;
+    };
+    let cluster = planner.cluster();
+    let spec = &cluster.head;
+    let subnet = match &spec.subnet {
+        Some(name) => ground.subnets.iter().find(|subnet| subnet.name == *name),
+        None => ground.subnets.first(),
+    };
+    let Some(subnet) = subnet else {
+        let name = spec.subnet.as_deref().unwrap_or("any");
+        planner.wait(
+            Subject::Head,
+            Reason::DependencyPending,
+            format!("subnet {name} is not there yet"),
+        );
+        return;
+    };
+    let image = match &planner.observed().image {
+        Source::Known(image) => image,
+        Source::Unknown(why) => {
+            planner.wait(Subject::Head, Reason::ImageUnknown, why.clone());
+            return;
+        }
+    };
+    let Some(address) = address(planner, subnet) else {
+        return;
+    };
+    let types = [spec.instance_type.clone()];
+    let need = Need {
+        group: None,
+        count: 1,
+        instance_types: &types,
+        subnets: vec![subnet],
+        root_volume: spec.root_volume.clone(),
+        image_id: image.id.clone(),
+        root_device: image.root_device.clone(),
+        private_address: Some(address.to_string()),
+        public_address: spec.public_address == PublicAddress::Dynamic,
+    };
+    planner.launch(ground, &need);
+}
+
+/// The private address of the next head: the last one's, else the preferred one; another only when somebody holds it.
+fn address(planner: &mut Planner<'_>, subnet: &Subnet) -> Option<Ipv4Addr> {
+    let observed = planner.observed();
+    let recorded = observed
+        .recorded
+        .head
+        .as_ref()
+        .and_then(|head| head.private_address.as_ref()?.parse().ok());
+    let first: Ipv4Addr = recorded
+        .filter(|address| subnet.cidr.contains(address))
+        .unwrap_or_else(|| preferred_head_address(subnet.cidr));
+    let holder = |address: Ipv4Addr| {
+        let text = address.to_string();
+        observed.inventory.instance.all().find(|machine| {
+            machine.subnet_id.as_deref() == Some(&subnet.id)
+                && machine.private_address.as_ref() == Some(&text)
+                && machine.state != InstanceState::Terminated
+        })
+    };
+    if let Some(lost) = holder(first).filter(|machine| machine.is_lost()) {
+        let timeout = planner.inputs.limits.stop_timeout;
+        let stuck = lost
+            .transition_at
+            .is_some_and(|at| planner.inputs.now.duration_since(at).unsigned_abs() > timeout);
+        if !stuck {
+            let message = format!(
+                "{} is still shutting down and holds the head's address {first}",
+                lost.id
+            );
+            planner.wait(Subject::Head, Reason::InTransition, message);
+            return None;
+        }
+    }
+    let refused = observed
+        .refusals
+        .get("RunInstances head")
+        .filter(|refusal| refusal.code == "InvalidIPAddress.InUse");
+    let skip = refused.map_or(0, |refusal| refusal.times.saturating_sub(ADDRESS_PATIENCE));
+    // The network's own address, its first three and its last are AWS's.
+    let usable = subnet
+        .cidr
+        .hosts()
+        .skip(3)
+        .filter(|address| u32::from(*address) < u32::from(subnet.cidr.broadcast()));
+    let next = std::iter::once(first)
+        .chain(usable.filter(|address| *address != first))
+        .filter(|address| holder(*address).is_none())
+        .nth(skip as usize);
+    if next.is_none() {
+        let message = format!("subnet {} has no free address for the head", subnet.id);
+        planner.wait(Subject::Head, Reason::InvalidReference, message);
+    }
+    next
+}
+
+/// Tells when the head was made from an older wish.
+fn outdated(planner: &mut Planner<'_>, head: &Instance) {
+    let spec = &planner.cluster().head;
+    let mut differences = Vec::new();
+    if head.instance_type != spec.instance_type {
+        differences.push(format!("type {}, now {}", head.instance_type, spec.instance_type));
+    }
+    let made_with = head.tags.get(tags::ROOT_VOLUME);
+    let wanted = volume_name(&spec.root_volume);
+    if let Some(made_with) = made_with.filter(|made_with| **made_with != wanted) {
+        differences.push(format!("disk {made_with}, now {wanted}"));
+    }
+    if let Source::Known(image) = &planner.observed().image {
+        let (made_from, wanted) = (revision(&head.image_id), revision(&image.id));
+        if made_from != wanted {
+            differences.push(format!("revision {made_from}, now {wanted}"));
+        }
+    }
+    if !differences.is_empty() {
+        planner.find(Finding::outdated(
+            &head.id,
+            format!("the head: {}", differences.join("; ")),
+        ));
+    }
+}

@@ -1,0 +1,248 @@
+//! The workers: per group as many machines as asked for, never more, the pending ones counted.
+
+use jiff::SignedDuration;
+
+use crate::{
+    plan::{
+        Finding, Planner, Reason, Subject,
+        fleet::Fleet,
+        launch::{Ground, Need, Subnet, revision, volume_name},
+    },
+    resources::{
+        Change,
+        head::terminate,
+        instance::{Instance, InstanceChange, InstanceState},
+    },
+    tags,
+    validate::WorkerGroup,
+};
+
+/// Plans all groups, those of the spec and those that were removed from it.
+pub(crate) fn plan(planner: &mut Planner<'_>, ground: Option<&Ground>, fleet: &Fleet<'_>, head: Option<&Instance>) {
+    let cluster = planner.cluster();
+    let mut spare = fleet.unassigned.len();
+    for group in &cluster.groups {
+        let machines = fleet.workers.get(&group.name).map_or(&[][..], Vec::as_slice);
+        plan_group(planner, ground, group, machines, head, &mut spare);
+    }
+    for (name, machines) in &fleet.workers {
+        if cluster.groups.iter().all(|group| group.name != *name) {
+            let ids = machines.iter().map(|machine| machine.id.clone()).collect();
+            terminate(
+                planner,
+                Subject::Workers,
+                ids,
+                &format!("group {name} is no longer in the spec"),
+            );
+        }
+    }
+}
+
+fn plan_group(
+    planner: &mut Planner<'_>,
+    ground: Option<&Ground>,
+    group: &WorkerGroup,
+    machines: &[&Instance],
+    head: Option<&Instance>,
+    spare: &mut usize,
+) {
+    let (faulty, healthy): (Vec<&Instance>, Vec<&Instance>) =
+        machines.iter().partition(|machine| fault(planner, machine).is_some());
+    for machine in &faulty {
+        let fault = fault(planner, machine).unwrap_or_default();
+        planner.find(Finding::repaired(
+            &machine.id,
+            format!("worker of group {} {fault}", group.name),
+        ));
+        terminate(planner, Subject::Workers, vec![machine.id.clone()], &fault);
+    }
+    let wanted = group.replicas as usize;
+    let surplus = surplus(&healthy, wanted);
+    if !surplus.is_empty() {
+        let ids = surplus.iter().map(|machine| machine.id.clone()).collect();
+        let reason = format!(
+            "group {} has {} machines, {wanted} are asked for",
+            group.name,
+            healthy.len()
+        );
+        terminate(planner, Subject::Workers, ids, &reason);
+    }
+    let kept: Vec<&Instance> = healthy
+        .iter()
+        .filter(|machine| !surplus.contains(machine))
+        .copied()
+        .collect();
+    bring_up(planner, Subject::Workers, &kept);
+    outdated(planner, group, &kept, head);
+
+    let limits = planner.inputs.limits;
+    let observed = planner.observed();
+    let shown_since = planner.inputs.now
+        - SignedDuration::try_from(observed.machine_sweep_age + limits.consistency_window).unwrap_or_default();
+    let unseen = observed
+        .ledger
+        .unseen(Some(&group.name), &observed.inventory, shown_since) as usize;
+    let lacking = wanted.saturating_sub(kept.len() + faulty.len() + unseen);
+    let covered = lacking.min(*spare);
+    *spare -= covered;
+    let lacking = lacking - covered;
+    // A faulty machine counts until it is on its way out, which its termination makes it within this very pass.
+    if unseen > 0 || !faulty.is_empty() {
+        planner.wait(
+            Subject::Workers,
+            Reason::MachinesPending,
+            format!("machines of group {} are changing", group.name),
+        );
+    }
+    if lacking > 0 {
+        launch(planner, ground, group, lacking, head);
+    }
+}
+
+fn launch(
+    planner: &mut Planner<'_>,
+    ground: Option<&Ground>,
+    group: &WorkerGroup,
+    lacking: usize,
+    head: Option<&Instance>,
+) {
+    let (Some(ground), Some(head)) = (ground, head) else {
+        let message = format!("group {} waits for the network and the head", group.name);
+        planner.wait(Subject::Workers, Reason::DependencyPending, message);
+        return;
+    };
+    let subnets: Vec<&Subnet> = if group.subnets.is_empty() {
+        ground.subnets.iter().collect()
+    } else {
+        group
+            .subnets
+            .iter()
+            .filter_map(|name| ground.subnets.iter().find(|subnet| subnet.name == *name))
+            .collect()
+    };
+    if subnets.is_empty() {
+        let message = format!("no subnet of group {} is there yet", group.name);
+        planner.wait(Subject::Workers, Reason::DependencyPending, message);
+        return;
+    }
+    let need = Need {
+        group: Some(&group.name),
+        count: u32::try_from(lacking).unwrap_or(u32::MAX),
+        instance_types: &group.instance_types,
+        subnets,
+        root_volume: group.root_volume.clone(),
+        // Ray refuses a worker with another version than the head's: what the head runs, workers run.
+        image_id: head.image_id.clone(),
+        root_device: head.root_device.clone(),
+        private_address: None,
+        public_address: true,
+    };
+    planner.launch(ground, &need);
+}
+
+/// Why a machine cannot be kept, if it cannot.
+pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String> {
+    let pending_for = planner.inputs.now.duration_since(machine.launched_at).unsigned_abs();
+    match machine.state {
+        InstanceState::Running if machine.impaired => Some("fails EC2's status checks".into()),
+        InstanceState::Pending if pending_for > planner.inputs.limits.launch_pending => Some(format!(
+            "is still pending {} s after its launch",
+            planner.inputs.limits.launch_pending.as_secs()
+        )),
+        _ => None,
+    }
+}
+
+/// Which machines go when there are more than `wanted`: those that do not run first, then the newest.
+fn surplus<'a>(machines: &[&'a Instance], wanted: usize) -> Vec<&'a Instance> {
+    let mut ordered: Vec<&Instance> = machines.to_vec();
+    ordered.sort_by_key(|machine| {
+        (
+            machine.state != InstanceState::Running,
+            machine.launch(),
+            machine.launched_at,
+            machine.id.clone(),
+        )
+    });
+    ordered.split_off(wanted.min(ordered.len()))
+}
+
+/// Plans to start what was stopped, and waits for what is between two states.
+pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[&Instance]) {
+    let in_state = |state| {
+        machines
+            .iter()
+            .filter(move |machine| machine.state == state)
+            .map(|machine| machine.id.clone())
+    };
+    let stopped: Vec<String> = in_state(InstanceState::Stopped).collect();
+    if !stopped.is_empty() {
+        start(planner, subject, stopped);
+    }
+    let pending: Vec<String> = in_state(InstanceState::Pending).collect();
+    if !pending.is_empty() {
+        planner.wait(
+            subject,
+            Reason::MachinesPending,
+            format!("{} starting", pending.join(", ")),
+        );
+        let limit = planner.inputs.limits.launch_pending;
+        let oldest = machines
+            .iter()
+            .filter(|machine| machine.state == InstanceState::Pending)
+            .map(|machine| machine.launched_at)
+            .min();
+        let age = oldest.map_or(std::time::Duration::ZERO, |at| {
+            planner.inputs.now.duration_since(at).unsigned_abs()
+        });
+        planner.check_in(limit.saturating_sub(age) + std::time::Duration::from_secs(1));
+    }
+    let stopping: Vec<String> = in_state(InstanceState::Stopping).collect();
+    if !stopping.is_empty() {
+        let message = format!("{} stopping: started again once stopped", stopping.join(", "));
+        planner.wait(subject, Reason::InTransition, message);
+    }
+}
+
+/// Together in one call; one by one when AWS refused that, so that one machine does not hold back the others.
+fn start(planner: &mut Planner<'_>, subject: Subject, ids: Vec<String>) {
+    let at = planner.inputs.now;
+    let together = InstanceChange::Start { ids: ids.clone(), at };
+    let refused = planner
+        .observed()
+        .refusals
+        .contains_key(&format!("StartInstances {}", ids.join(",")));
+    if refused && ids.len() > 1 {
+        for id in ids {
+            planner.change(subject, Change::Instance(InstanceChange::Start { ids: vec![id], at }));
+        }
+    } else {
+        planner.change(subject, Change::Instance(together));
+    }
+}
+
+/// Tells which machines were made from an older wish; they go on until they are replaced.
+fn outdated(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], head: Option<&Instance>) {
+    let wanted_disk = volume_name(&group.root_volume);
+    for machine in machines {
+        let mut differences = Vec::new();
+        if !group.instance_types.contains(&machine.instance_type) {
+            differences.push(format!(
+                "type {}, now {}",
+                machine.instance_type,
+                group.instance_types.join(" or ")
+            ));
+        }
+        if let Some(disk) = machine.tags.get(tags::ROOT_VOLUME).filter(|disk| **disk != wanted_disk) {
+            differences.push(format!("disk {disk}, now {wanted_disk}"));
+        }
+        if let Some(head) = head.filter(|head| head.image_id != machine.image_id) {
+            let (made_from, wanted) = (revision(&machine.image_id), revision(&head.image_id));
+            differences.push(format!("revision {made_from}, the head's is {wanted}"));
+        }
+        if !differences.is_empty() {
+            let what = format!("worker of group {}: {}", group.name, differences.join("; "));
+            planner.find(Finding::outdated(&machine.id, what));
+        }
+    }
+}
