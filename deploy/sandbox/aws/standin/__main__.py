@@ -18,18 +18,26 @@ from types import FrameType
 _PR_SET_PDEATHSIG = 1
 
 
-def main() -> int:
-    """Runs until told to end; returns the exit code."""
+def main() -> None:
+    """Runs until told to end."""
     options = _options()
     if options.parent_death:
         _end_with_parent()
     from standin.app import Application
+    from standin.namespaces import NamespaceError, Namespaces
     from standin.server import Server
     from standin.world import World
 
+    namespaces = Namespaces() if options.network_namespaces else None
+    if namespaces is not None:
+        try:
+            namespaces.check()
+        except NamespaceError as error:
+            sys.exit(f"standin: cannot make network namespaces: {error}")
+
     options.log.parent.mkdir(parents=True, exist_ok=True)
     with options.log.open("a", encoding="utf-8") as log:
-        world = World(log)
+        world = World(log, namespaces)
         server = Server(options.port, Application(world))
 
         def end(_signal: int, _frame: FrameType | None) -> None:
@@ -41,7 +49,10 @@ def main() -> int:
         print(json.dumps({"url": server.url}), flush=True)
         server.serve_forever(poll_interval=0.05)
         server.server_close()
-    return 0
+        if namespaces is not None:
+            namespaces.clear()
+    # Taking moto's objects apart one by one would take seconds, and nobody needs them any more.
+    os._exit(0)
 
 
 def _options() -> argparse.Namespace:
@@ -49,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--log", type=Path, required=True, help="file to which each call is added, as JSON lines")
     parser.add_argument("--parent-death", action="store_true", help="end when the parent process ends")
+    parser.add_argument("--network-namespaces", action="store_true", help="make a network namespace for each VPC")
     return parser.parse_args()
 
 
@@ -61,4 +73,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

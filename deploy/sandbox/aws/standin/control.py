@@ -8,6 +8,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from standin.calls import Answer
+from standin.ec2.instance_states import force_state
+from standin.ec2.lookup import find_instance
+from standin.ec2.status_checks import set_checks
 from standin.world import World
 
 PREFIX = "/_sandbox/"
@@ -31,7 +34,7 @@ def handle(world: World, method: str, environ: dict[str, Any], body: bytes) -> A
         return _json(200, handler(world, path[1:], query, _parse(body)))
     except _Refused as refused:
         return _json(refused.status, {"error": str(refused)})
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         return _json(400, {"error": str(error)})
 
 
@@ -85,6 +88,20 @@ def _settings(world: World, path: list[str], query: dict[str, str], body: dict[s
     return world.settings.as_dict()
 
 
+def _change_instance(world: World, path: list[str], query: dict[str, str], body: dict[str, Any]) -> Any:
+    if len(path) != 2 or path[1] not in ("status", "state"):
+        raise _Refused(404, "there are instances/ID/status and instances/ID/state")
+    with world.lock:
+        instance = find_instance(path[0])
+        if instance is None:
+            raise _Refused(404, f"no instance {path[0]}")
+        if path[1] == "status":
+            set_checks(instance, body)
+        else:
+            force_state(world, instance, **body)
+    return {}
+
+
 def _reset(world: World, path: list[str], query: dict[str, str], body: dict[str, Any]) -> Any:
     world.reset()
     return {}
@@ -99,5 +116,6 @@ _ROUTES: dict[tuple[str, str], Callable[[World, list[str], dict[str, str], dict[
     ("DELETE", "faults"): _remove_faults,
     ("PUT", "settings"): _change_settings,
     ("GET", "settings"): _settings,
+    ("POST", "instances"): _change_instance,
     ("POST", "reset"): _reset,
 }

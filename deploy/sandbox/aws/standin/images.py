@@ -1,4 +1,4 @@
-"""Ubuntu's images and the public SSM parameters that name the current ones, which moto does not have.
+"""The images of a region, and the public SSM parameters that name Ubuntu's current ones, which moto does not have.
 
 https://documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ssm.models import Parameter, ParameterDict
+from moto.utilities.utils import load_resource
 
 CANONICAL = "099720109477"
 
@@ -75,13 +77,22 @@ def _ami(backend: EC2Backend, image: UbuntuImage) -> Ami:
     )
 
 
+def _amazon_linux(region: str) -> list[dict[str, Any]]:
+    """The images that moto's SSM parameters of Amazon Linux name."""
+    try:
+        known = load_resource(f"ec2/resources/latest_amis/{region}.json")
+    except FileNotFoundError:
+        return []
+    return [{**each, "owner_alias": "amazon"} for each in known]
+
+
 def install() -> None:
     """Makes every region of moto start with these images and parameters."""
-    load_amis = AmiBackend._load_amis
     parameters_init = ParameterDict.__init__
 
     def load_with_ubuntu(backend: EC2Backend) -> None:
-        load_amis(backend)
+        for known in _amazon_linux(backend.region_name):
+            backend.amis[known["ami_id"]] = Ami(backend, **known)
         images = current_images(backend.region_name)
         if fixed := _FIXED.get(backend.region_name):
             images.append(UbuntuImage(fixed, "22.04", "amd64"))

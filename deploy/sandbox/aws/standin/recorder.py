@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
-from moto.ec2.utils import EC2_RESOURCE_TO_PREFIX
-
 from standin.calls import Answer, Call
+from standin.ids import ids_in
 
-#: A resource id of EC2, as `vpc-0a1b2c3d` or `i-0123456789abcdef0`.
-_PREFIXES = "|".join(sorted({*EC2_RESOURCE_TO_PREFIX.values(), "eni-attach", "eipassoc", "key"}, key=len, reverse=True))
-_ID = re.compile(rf"\b(?:{_PREFIXES})-(?:[0-9a-f]{{17}}|[0-9a-f]{{8}})\b".encode())
 #: A read of a large account names thousands of ids, and nobody asks for them.
 _MOST_IDS_OF_A_READ = 100
 #: Parameters that are never recorded: user data and key or object contents.
@@ -108,5 +103,5 @@ def _public(value: Any) -> Any:
 def _ids(call: Call, answer: Answer | None) -> list[str]:
     if answer is None or call.service != "ec2" or answer.status >= 400:
         return []
-    found = list(dict.fromkeys(each.decode() for each in _ID.findall(answer.body)))
+    found = ids_in(answer.body.decode())
     return found if call.is_change else found[:_MOST_IDS_OF_A_READ]

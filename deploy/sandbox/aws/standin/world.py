@@ -5,29 +5,38 @@ from __future__ import annotations
 import threading
 from typing import TextIO
 
+from moto.ec2.models.instances import Instance
+
 from standin import images, moto_fixes
+from standin.ec2 import status_checks
+from standin.ec2.history import History
 from standin.ec2.lifecycle import Lifecycle
 from standin.ec2.memory import Memory
 from standin.faults import Faults
 from standin.moto_backend import reset_moto
+from standin.namespaces import Namespaces
 from standin.recorder import Recorder
 from standin.settings import Settings
 
 moto_fixes.install()
 images.install()
+status_checks.install()
 
 
 class World:
-    """The one state of a running stand-in. Whoever touches moto or `memory` holds `lock`."""
+    """The one state of a running stand-in. Whoever touches moto, `memory` or `history` holds `lock`."""
 
-    def __init__(self, log: TextIO | None = None) -> None:
+    def __init__(self, log: TextIO | None = None, namespaces: Namespaces | None = None) -> None:
         #: moto is not thread-safe: every use of it is under this lock.
         self.lock = threading.RLock()
         self.settings = Settings()
         self.faults = Faults()
         self.recorder = Recorder(log)
         self.memory = Memory()
+        self.history = History()
+        self.namespaces = namespaces
         self.lifecycle = Lifecycle(self.lock)
+        self.lifecycle.before_change.append(self._keep_the_past)
 
     def reset(self) -> None:
         """Empties moto, the records, the faults and the settings."""
@@ -36,5 +45,12 @@ class World:
             self.faults.clear()
             self.recorder.clear()
             self.memory.clear()
+            self.history.clear()
             self.settings.update(Settings().as_dict())
+            if self.namespaces is not None:
+                self.namespaces.clear()
             reset_moto()
+
+    def _keep_the_past(self, instance: Instance) -> None:
+        if self.settings.stale_seconds:
+            self.history.keep(instance.ec2_backend, self.settings.stale_seconds)

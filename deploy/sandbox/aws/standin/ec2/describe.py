@@ -31,6 +31,8 @@ class _Wish:
     page: Page
     ids: list[tuple[IdParameter, list[str]]]
     filters: list[dict[str, Any]]
+    #: For DescribeInstanceStatus: also those that do not run.
+    all_instances: bool
 
 
 @EC2.before("Describe*")
@@ -44,9 +46,14 @@ def take_the_wish(world: World, call: Call) -> None:
     if listing is not None:
         ids = [(each, call.params.pop(name)) for name, each in listing.ids.items() if call.params.get(name)]
         filters = call.params.pop("Filters", [])
-    call.notes["wish"] = _Wish(Page(call, ids_given=bool(ids)), ids, filters)
+    call.notes["wish"] = _Wish(
+        Page(call, ids_given=bool(ids)), ids, filters, call.params.pop("IncludeAllInstances", False)
+    )
     if call.action == "DescribeInstances":
         call.params["MaxResults"] = _EVERYTHING
+    if call.action == "DescribeInstanceStatus":
+        # One that does not run is left out, but it is not unknown.
+        call.params["IncludeAllInstances"] = True
 
 
 @EC2.after("DescribeInstances")
@@ -111,6 +118,8 @@ def _chosen(items: list[Any], listing: Listing, wish: _Wish, shape: Shape) -> li
         named = [(next(iter(texts(item, shape, path)), ""), item) for item in items]
         _refuse_unknown(parameter, wanted, {name for name, _ in named})
         items = [item for name, item in named if name in wanted]
+    if listing is LISTINGS["DescribeInstanceStatus"] and not wish.all_instances:
+        items = [item for item in items if item.state == "running"]
     filters = Filters(wish.filters, listing.filters, shape)
     return [item for item in items if filters.match(item)]
 

@@ -15,6 +15,7 @@ from standin.calls import Call
 from standin.ec2.lifecycle import CODES
 from standin.ec2.lookup import instances_named
 from standin.ec2.registry import EC2
+from standin.ec2.status_checks import forget_checks
 from standin.errors import AwsError
 from standin.world import World
 
@@ -42,6 +43,7 @@ def start(world: World, call: Call) -> Any:
             instance._reason = ""
             instance.state_reason = StateReason()
             instance.launch_time = utcnow()
+            forget_checks(instance)
             _begin(world, instance)
 
     return {"StartingInstances": [_changed(instance, one) for instance in instances]}
@@ -100,6 +102,24 @@ def terminate(world: World, call: Call) -> Any:
     return {"TerminatingInstances": [_changed(instance, one) for instance in instances]}
 
 
+def force_state(world: World, instance: Instance, state: str, code: str = "", message: str = "") -> None:
+    """Puts an instance into a state that nobody asked AWS for, as a failing host does.
+
+    `code` and `message` become its state reason. Raises `ValueError` for a state that is not a lasting one.
+    """
+    if state not in ("running", "stopped", "terminated"):
+        raise ValueError(f"an instance can be made running, stopped or terminated, not {state!r}")
+    world.lifecycle.about_to_change(instance)
+    instance._reason = message
+    instance.state_reason = StateReason(f"{code}: {message}" if code else message, code)
+    if state == "terminated":
+        _end(world, instance)
+    else:
+        for interface in instance.nics.values():
+            (interface.start if state == "running" else interface.stop)()
+        world.lifecycle.enter(instance, state)
+
+
 def _begin(world: World, instance: Instance) -> None:
     world.lifecycle.enter(instance, "pending")
     if world.settings.stuck_pending > 0:
@@ -116,7 +136,9 @@ def _end(world: World, instance: Instance) -> None:
             if address.eni is interface:
                 backend.disassociate_address(association_id=address.association_id)
     interfaces = list(instance.nics.values())
+    reason = instance._reason, instance.state_reason
     instance.terminate()
+    instance._reason, instance.state_reason = reason
     for interface in interfaces:
         if interface.id in backend.enis:
             instance.detach_eni(interface)

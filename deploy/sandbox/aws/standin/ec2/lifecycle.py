@@ -63,9 +63,13 @@ class Lifecycle:
         """Carries out everything that is due. Called before each EC2 call, so that no answer is late."""
         while self._steps and self._steps[0].due <= time.monotonic():
             step = heapq.heappop(self._steps)
-            for observer in self.before_change:
-                observer(step.instance)
+            self.about_to_change(step.instance)
             step.action(step.instance)
+
+    def about_to_change(self, instance: Instance) -> None:
+        """Tells the observers that something else than a call changes an instance."""
+        for observer in self.before_change:
+            observer(instance)
 
     def clear(self) -> None:
         """Forgets all plans."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
 
 from standin.calls import Call
@@ -11,6 +12,17 @@ from standin.errors import AwsError
 from standin.moto_backend import ec2
 
 _INSTANCE_ID = re.compile(r"i-([0-9a-f]{8}|[0-9a-f]{17})")
+
+
+def find_instance(instance_id: str) -> Instance | None:
+    """An instance by its id, in whatever account and region it is."""
+    for regions in ec2_backends.values():
+        for backend in regions.values():
+            for reservation in backend.reservations.values():
+                for instance in reservation.instances:
+                    if instance.id == instance_id:
+                        return instance
+    return None
 
 
 def instances_named(call: Call) -> list[Instance]:

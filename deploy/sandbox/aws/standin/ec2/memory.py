@@ -21,6 +21,10 @@ class Memory:
     #: By account, region, action, zone and token.
     tokens: dict[tuple[str, str, str, str, str], Answered] = field(default_factory=dict)
 
+    #: When an id was first answered, on the monotonic clock.
+    first_seen: dict[str, float] = field(default_factory=dict)
+
     def clear(self) -> None:
         """Forgets everything."""
         self.tokens.clear()
+        self.first_seen.clear()
