@@ -18,3 +18,5 @@ pub const CONFIRM_BUCKET_DELETION: &str = "rayward.dev/confirm-bucket-deletion";
 pub const STOPPED: &str = "rayward.dev/stopped";
 /// Field manager of every write to Kubernetes.
 pub const FIELD_MANAGER: &str = "rayward";
+/// Most workers of one cluster.
+pub const MAX_WORKERS: u32 = 1000;
