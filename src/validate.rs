@@ -146,7 +146,7 @@ pub struct Head {
     pub root_volume: VolumeSpec,
     /// Public address.
     pub public_address: PublicAddress,
-    /// Name (own network) of its subnet, else the first.
+    /// Name of its subnet (of an existing network, its id); `None`: the first.
     pub subnet: Option<String>,
 }
 
@@ -170,7 +170,7 @@ pub struct WorkerGroup {
     pub instance_types: Vec<String>,
     /// Root disk.
     pub root_volume: VolumeSpec,
-    /// Names (own network) of the subnets in order of preference; empty: all.
+    /// Names of the subnets (of an existing network, their ids) in order of preference; empty: all.
     pub subnets: Vec<String>,
 }
 
@@ -257,7 +257,9 @@ pub enum ValidationError {
     )]
     Ports(String),
     /// A subnet that the spec does not have.
-    #[error("{field} names {name:?}: write the name of an entry of network.subnets")]
+    #[error(
+        "{field} names {name:?}: write the name of an entry of network.subnets, or one of network.existing.subnetIds"
+    )]
     UnknownSubnet {
         /// Path of the field.
         field: String,
@@ -509,16 +511,15 @@ fn buckets(specs: &[BucketSpec]) -> Result<Vec<Bucket>, ValidationError> {
 }
 
 fn known_subnet(field: String, name: &str, network: &Network) -> Result<(), ValidationError> {
-    match network {
-        // The user's subnets have no names of ours: their order decides.
-        Network::Existing { .. } => Err(ValidationError::ExistingExcludes(
-            "head.subnet and workerGroups[].subnets",
-        )),
-        Network::Own { subnets, .. } if subnets.iter().any(|subnet| subnet.name == name) => Ok(()),
-        Network::Own { .. } => Err(ValidationError::UnknownSubnet {
-            field,
-            name: name.into(),
-        }),
+    let known = match network {
+        Network::Own { subnets, .. } => subnets.iter().any(|subnet| subnet.name == name),
+        Network::Existing { subnet_ids, .. } => subnet_ids.iter().any(|id| id == name),
+    };
+    if known {
+        Ok(())
+    } else {
+        let name = name.into();
+        Err(ValidationError::UnknownSubnet { field, name })
     }
 }
 

@@ -544,6 +544,7 @@ mod tests {
         let mut items = BTreeMap::from([("i-1".to_owned(), lost)]);
         InstanceChange::Start {
             ids: vec!["i-1".into()],
+            at: Timestamp::UNIX_EPOCH,
         }
         .fold(&Answer::Done, &mut items);
         assert_eq!(items["i-1"].state, InstanceState::Terminated);
