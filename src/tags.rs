@@ -25,7 +25,7 @@ pub const REVISION: &str = "rayward.dev/revision";
 pub const ROOT_VOLUME: &str = "rayward.dev/root-volume";
 /// When it was made, RFC 3339.
 pub const CREATED_AT: &str = "rayward.dev/created-at";
-/// On a bucket that outlived its cluster, in place of the uid: `installation,namespace uid,name`.
+/// On a bucket that outlived its cluster, in place of the uid: `installation/namespace uid/name` (S3 takes no commas).
 pub const RELEASED_BY: &str = "rayward.dev/released-by";
 /// The name that the AWS console shows.
 pub const NAME: &str = "Name";

@@ -103,6 +103,7 @@ fn class_of(code: &str, status: u16) -> ErrorClass {
         | "InvalidIPAddress.InUse"
         | "InvalidNetworkInterface.InUse"
         | "OperationAborted"
+        | "BucketNotEmpty"
         | "IncorrectInstanceState.Transition"
         | "ConditionalRequestConflict"
         | "VolumeInUse" => ErrorClass::Waiting,

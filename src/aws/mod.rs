@@ -5,6 +5,7 @@ mod call;
 mod error;
 mod gate;
 mod image;
+pub mod pace;
 pub mod rotation;
 pub mod sdk;
 

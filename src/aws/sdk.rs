@@ -6,12 +6,17 @@ use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
-use super::{Aws, AwsCall, AwsError, ErrorClass, Gate, Image, Scope, rotation::Rotation};
+use super::{Aws, AwsCall, AwsError, ErrorClass, Gate, Image, Scope, pace::Pace, rotation::Rotation};
 use crate::{
     resources::{Answer, Change, Kind, Listing},
     tags::Tags,
     validate::ImageRef,
 };
+
+/// How many buckets are looked at side by side: four, as a cluster has by default.
+const LOOKS_AT_ONCE: usize = 4;
+/// How long after a look the next takes its place: with four places, 20 looks (80 calls) a second at most.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
 
 /// The clients of one account and region, and the gate through which all their calls go.
 #[derive(Clone, Debug)]
@@ -28,6 +33,8 @@ pub struct Clients {
     pub sts: aws_sdk_sts::Client,
     /// DNS attributes of VPCs as last read: (support, host names).
     pub dns_attributes: Arc<Rotation<(bool, bool)>>,
+    /// The budget for looks at buckets.
+    pub looks: Arc<Pace>,
     /// See [`Gate`].
     pub gate: Gate,
 }
@@ -58,6 +65,7 @@ impl Clients {
             ssm: aws_sdk_ssm::Client::new(config),
             sts: aws_sdk_sts::Client::new(config),
             dns_attributes: Arc::default(),
+            looks: Arc::new(Pace::new(LOOKS_AT_ONCE, LOOK_PAUSE)),
             gate,
         }
     }

@@ -1,6 +1,7 @@
 //! One file a resource: its observed form, its pure plan, what it does on AWS, and how a change shows in what was
 //! observed. A newcomer adds a resource by copying `vpc.rs` and adding its line to the registry below.
 
+pub mod bucket;
 pub mod head;
 pub mod instance;
 pub mod vpc;
@@ -46,6 +47,10 @@ pub trait ResourceChange: fmt::Display {
     fn subject(&self) -> String;
     /// Enters the change and its answer into what was observed, as the next look at AWS will show it.
     fn fold(&self, answer: &Answer, items: &mut BTreeMap<String, Self::Item>);
+    /// The same where an answer also tells whose something is: only a look at a bucket does.
+    fn fold_shelf(&self, answer: &Answer, shelf: &mut Shelf<Self::Item>) {
+        self.fold(answer, &mut shelf.ours);
+    }
 }
 
 /// What AWS answered to a change that succeeded.
@@ -61,6 +66,8 @@ pub enum Answer {
     Launched(Vec<instance::Instance>),
     /// A repeated launch differed from the first, which was carried out: its machines are found by token.
     LaunchedBefore,
+    /// What a bucket is, as far as it was looked at.
+    Bucket(Box<bucket::Bucket>),
 }
 
 macro_rules! registry {
@@ -128,7 +135,7 @@ macro_rules! registry {
             /// Enters a change and its answer, as the next look at AWS will show it.
             pub fn fold(&mut self, change: &Change, answer: &Answer) {
                 match change {
-                    $(Change::$Kind(change) => change.fold(answer, &mut self.$module.ours),)*
+                    $(Change::$Kind(change) => change.fold_shelf(answer, &mut self.$module),)*
                     Change::Tags(change) => match change.kind { $(Kind::$Kind => change.fold(&mut self.$module),)* },
                 }
             }
@@ -157,6 +164,7 @@ macro_rules! registry {
 registry! {
     Vpc: vpc::Vpc, VpcChange;
     Instance: instance::Instance, InstanceChange;
+    Bucket: bucket::Bucket, BucketChange;
 }
 
 /// Puts tags back on something of ours on EC2.

@@ -1,0 +1,82 @@
+//! Names of buckets: the user's own, or one that every pass and every process makes alike.
+
+use sha2::{Digest, Sha256};
+
+use crate::validate::{Bucket as Wanted, ClusterId, ValidCluster};
+
+/// Letters of the hash: base32 as in RFC 4648, in small letters.
+const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+/// Length of the hash: 50 bits.
+const HASH_LENGTH: usize = 10;
+/// Most of a name that shows namespace and cluster.
+const CLUSTER_LENGTH: usize = 25;
+/// Most of a name that shows the purpose: with the rest, S3's limit of 63.
+const PURPOSE_LENGTH: usize = 18;
+/// What every name that Rayward makes begins with.
+pub(super) const PREFIX: &str = "rayward-";
+
+/// The name of a bucket: the one that the user gave, or `rayward-<namespace>-<cluster>-<purpose>-<hash>`. The readable
+/// parts may be shortened; the hash covers the whole of them, the installation, the account and the region.
+#[must_use]
+pub fn bucket_name(id: &ClusterId, region: &str, account: &str, bucket: &Wanted) -> String {
+    bucket
+        .name
+        .clone()
+        .unwrap_or_else(|| derived_name(id, region, account, &bucket.purpose))
+}
+
+/// What the names that Rayward makes for a cluster begin with; those of another cluster may do so too.
+#[must_use]
+pub fn name_prefix(id: &ClusterId) -> String {
+    format!(
+        "{PREFIX}{}-",
+        readable(&format!("{}-{}", id.namespace, id.name), CLUSTER_LENGTH)
+    )
+}
+
+/// The names of the buckets that a cluster asks for, with what it says of each.
+pub fn names<'a>(cluster: &'a ValidCluster, account: &'a str) -> impl Iterator<Item = (String, &'a Wanted)> {
+    let name = move |bucket| bucket_name(&cluster.id, &cluster.region, account, bucket);
+    cluster.buckets.iter().map(move |bucket| (name(bucket), bucket))
+}
+
+fn derived_name(id: &ClusterId, region: &str, account: &str, purpose: &str) -> String {
+    let hash = hash(&[&id.installation, account, region, &id.namespace, &id.name, purpose]);
+    format!("{}{}-{hash}", name_prefix(id), readable(purpose, PURPOSE_LENGTH))
+}
+
+fn hash(parts: &[&str]) -> String {
+    let bits = bits(parts);
+    let letter = |index: usize| {
+        let five = bits >> (64 - 5 * (index + 1)) & 31;
+        char::from(ALPHABET[usize::try_from(five).unwrap_or_default()])
+    };
+    (0..HASH_LENGTH).map(letter).collect()
+}
+
+/// 64 bits of a hash over `parts`, which are told apart by their lengths: no two lists of parts are hashed alike.
+pub(super) fn bits(parts: &[&str]) -> u64 {
+    let mut sha = Sha256::new();
+    for part in parts {
+        sha.update(part.len().to_be_bytes());
+        sha.update(part);
+    }
+    sha.finalize()
+        .iter()
+        .take(8)
+        .fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+}
+
+/// As much of a text as a name may show, in the letters that S3 takes.
+fn readable(text: &str, length: usize) -> String {
+    let legal = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    let letters: String = text
+        .chars()
+        .map(|letter| if legal(letter) { letter } else { '-' })
+        .take(length)
+        .collect();
+    match letters.trim_matches('-') {
+        "" => "x".into(),
+        trimmed => trimmed.into(),
+    }
+}
