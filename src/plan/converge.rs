@@ -3,7 +3,7 @@
 use super::{Action, Planner, Reason, Subject, fleet, fleet::Fleet, launch::Ground, suspend};
 use crate::{
     observe::Source,
-    resources::{head, vpc, workers},
+    resources::{bucket, head, vpc, workers},
     validate::Network,
 };
 
@@ -15,6 +15,7 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
     }
     let ground = network(planner);
     machines(planner, ground.as_ref());
+    bucket::plan(planner);
 }
 
 fn network(planner: &mut Planner<'_>) -> Option<Ground> {

@@ -4,7 +4,7 @@ use super::{Action, Planner, Reason, Subject, fleet::Fleet};
 use crate::{
     observe::Source,
     resources::{
-        Change,
+        Change, bucket,
         instance::{InstanceChange, InstanceState},
         vpc,
     },
@@ -20,6 +20,7 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
     if machines_are_gone(planner) {
         vpc::plan_deletion(planner);
     }
+    bucket::plan_deletion(planner);
     finish(planner);
 }
 
