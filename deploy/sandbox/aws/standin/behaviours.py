@@ -7,14 +7,15 @@ A behaviour names the actions it is about and says in one function what AWS does
 - `instead`: takes the place of moto's handler.
 - `after`: sees the result and returns another one, or None to keep it.
 
-Hooks run in the order in which their modules are imported (see `standin/ec2/dispatch.py`), under the lock.
+Hooks run under the lock. Those before moto run in the order of their stages; what `Stage` says of each is its contract.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable
+from enum import IntEnum
 from fnmatch import fnmatchcase
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,21 +26,34 @@ Before = Callable[["World", "Call"], Any]
 After = Callable[["World", "Call", Any], Any]
 
 
+class Stage(IntEnum):
+    """When a hook runs before moto."""
+
+    #: Recognises a repeated call and answers it.
+    REPETITION = 1
+    #: Refuses what names something that does not exist.
+    EXISTENCE = 2
+    #: Refuses for any other reason. Changes nothing, so that a dry run gets the same answer.
+    CHECK = 3
+    #: Ends a dry run.
+    DRY_RUN = 4
+    #: Rewrites the parameters for moto, and notes what is about to change.
+    PREPARE = 5
+
+
 class Registry:
     """The behaviours of one service. Actions may be named with wildcards (`Describe*`)."""
 
     def __init__(self) -> None:
-        self._before: list[tuple[str, Before]] = []
+        self._before: list[tuple[Stage, str, Before]] = []
         self._instead: dict[str, Before] = {}
         self._after: list[tuple[str, After]] = []
-        self._before_of: dict[str, list[Before]] = defaultdict(list)
-        self._after_of: dict[str, list[After]] = defaultdict(list)
 
-    def before(self, *actions: str) -> Callable[[Before], Before]:
+    def before(self, *actions: str, stage: Stage = Stage.CHECK) -> Callable[[Before], Before]:
         """Registers a hook that runs before moto."""
 
         def register(hook: Before) -> Before:
-            self._before.extend((action, hook) for action in actions)
+            self._before.extend((stage, action, hook) for action in actions)
             return hook
 
         return register
@@ -64,20 +78,12 @@ class Registry:
 
     def run(self, world: World, call: Call, moto: Callable[[Call], Any]) -> Any:
         """Handles one call: hooks, moto (or what stands in its place), hooks."""
-        for hook in self._hooks(self._before_of, self._before, call.action):
-            result = hook(world, call)
-            if result is not None:
+        for _, action, hook in sorted(self._before, key=itemgetter(0)):
+            if fnmatchcase(call.action, action) and (result := hook(world, call)) is not None:
                 return result
         handler = self._instead.get(call.action)
         result = moto(call) if handler is None else handler(world, call)
-        for after in self._hooks(self._after_of, self._after, call.action):
-            changed = after(world, call, result)
-            if changed is not None:
+        for action, after in self._after:
+            if fnmatchcase(call.action, action) and (changed := after(world, call, result)) is not None:
                 result = changed
         return result
-
-    @staticmethod
-    def _hooks(known: dict[str, list[Any]], hooks: list[tuple[str, Any]], action: str) -> list[Any]:
-        if action not in known:
-            known[action] = [hook for pattern, hook in hooks if fnmatchcase(action, pattern)]
-        return known[action]

@@ -18,6 +18,7 @@ from moto.utilities.utils import load_resource
 CANONICAL = "099720109477"
 
 _BUILT = datetime(2026, 1, 15, tzinfo=UTC).replace(tzinfo=None)
+_ROOT_GIB = 8
 _RELEASES = {"22.04": "jammy", "24.04": "noble"}
 #: An image that exists in one region whatever the parameters say is current, by region: the one of the lab manifest.
 _FIXED = {"ap-southeast-1": "ami-003c463c8207b4dfa"}
@@ -77,6 +78,18 @@ def _ami(backend: EC2Backend, image: UbuntuImage) -> Ami:
     )
 
 
+def _mappings(image: Any) -> list[dict[str, Any]]:
+    """The root disk as these images have it; moto gives every image a magnetic one that stays when its machine ends."""
+    disk = {
+        "SnapshotId": image.ebs_snapshot.id,
+        "VolumeSize": _ROOT_GIB,
+        "VolumeType": "gp3" if "gp3" in (image.name or "") else "gp2",
+        "DeleteOnTermination": True,
+        "Encrypted": False,
+    }
+    return [{"DeviceName": image.root_device_name, "Ebs": disk}]
+
+
 def _amazon_linux(region: str) -> list[dict[str, Any]]:
     """The images that moto's SSM parameters of Amazon Linux name."""
     try:
@@ -118,5 +131,6 @@ def install() -> None:
                     )
                 )
 
+    setattr(Ami, "block_device_mappings", property(_mappings))
     setattr(AmiBackend, "_load_amis", load_with_ubuntu)
     setattr(ParameterDict, "__init__", start_with_canonical)

@@ -12,7 +12,7 @@ from moto.core.model_instances import reset_model_data
 from moto.core.responses import ActionResult
 from moto.core.serialize import XFormedAttributePicker, get_serializer_class
 from moto.core.utils import get_service_model
-from moto.ec2.models import EC2Backend, ec2_backends
+from moto.ec2.models import ec2_backends
 from moto.ec2.responses import EC2Response
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from moto.utilities.utils import get_partition
@@ -24,8 +24,8 @@ from standin.errors import REQUEST_ID, AwsError
 _other_services = DomainDispatcherApplication(create_backend_app)
 
 
-def ec2(call: Call) -> EC2Backend:
-    """moto's EC2 of the call's account and region."""
+def ec2(call: Call) -> Any:
+    """moto's EC2 (`EC2Backend`) of the call's account and region; its own type annotations are wrong in places."""
     return ec2_backends[call.account][call.region]
 
 

@@ -37,6 +37,7 @@ class World:
         self.namespaces = namespaces
         self.lifecycle = Lifecycle(self.lock)
         self.lifecycle.before_change.append(self._keep_the_past)
+        self.lifecycle.listeners.append(self._count_capacity)
 
     def reset(self) -> None:
         """Empties moto, the records, the faults and the settings."""
@@ -50,6 +51,21 @@ class World:
             if self.namespaces is not None:
                 self.namespaces.clear()
             reset_moto()
+
+    def _count_capacity(self, instance: Instance, old: str, new: str) -> None:
+        """A machine takes capacity from pending on, and gives it back when it has stopped or ended."""
+        pool = f"{instance.instance_type}/{instance.placement.zone}"
+        holding = instance.id in self.memory.holding
+        if new == "pending" and not holding:
+            self.memory.holding.add(instance.id)
+            change = -1
+        elif new in ("stopped", "terminated") and holding:
+            self.memory.holding.discard(instance.id)
+            change = 1
+        else:
+            return
+        if pool in self.settings.capacity:
+            self.settings.capacity[pool] += change
 
     def _keep_the_past(self, instance: Instance) -> None:
         if self.settings.stale_seconds:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from standin.behaviours import Stage
 from standin.calls import Call
 from standin.ec2.memory import Answered
 from standin.ec2.registry import EC2
@@ -19,7 +20,7 @@ from standin.world import World
 _LONGEST = 64
 
 
-@EC2.before("*")
+@EC2.before("*", stage=Stage.REPETITION)
 def answer_a_repetition(world: World, call: Call) -> Any:
     """Answers a call whose token is known, or refuses it when its other parameters differ."""
     token = call.params.get("ClientToken")

@@ -12,6 +12,7 @@ from typing import Any
 
 from moto.core.model import ListShape, Shape
 
+from standin.behaviours import Stage
 from standin.calls import Call
 from standin.ec2.attributes import member, output_shape, texts
 from standin.ec2.filters import Filters
@@ -35,7 +36,7 @@ class _Wish:
     all_instances: bool
 
 
-@EC2.before("Describe*")
+@EC2.before("Describe*", stage=Stage.PREPARE)
 def take_the_wish(world: World, call: Call) -> None:
     """Leaves moto a call without ids, filters and pages."""
     if "NextToken" not in output_shape(call.action).members and call.action not in LISTINGS:

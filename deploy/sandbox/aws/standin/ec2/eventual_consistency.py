@@ -12,28 +12,12 @@ from typing import Any
 
 from moto.ec2.models import ec2_backends
 
+from standin.behaviours import Stage
 from standin.calls import Call
+from standin.ec2.existence import ids_named, not_found
 from standin.ec2.registry import EC2
-from standin.errors import AwsError
-from standin.ids import ids_in
 from standin.moto_backend import ec2
 from standin.world import World
-
-_NOT_FOUND = {
-    "vpc": "InvalidVpcID.NotFound",
-    "subnet": "InvalidSubnetID.NotFound",
-    "igw": "InvalidInternetGatewayID.NotFound",
-    "rtb": "InvalidRouteTableID.NotFound",
-    "rtbassoc": "InvalidAssociationID.NotFound",
-    "sg": "InvalidGroup.NotFound",
-    "sgr": "InvalidSecurityGroupRuleId.NotFound",
-    "eni": "InvalidNetworkInterfaceID.NotFound",
-    "eipalloc": "InvalidAllocationID.NotFound",
-    "i": "InvalidInstanceID.NotFound",
-    "vol": "InvalidVolume.NotFound",
-    "snap": "InvalidSnapshot.NotFound",
-    "lt": "InvalidLaunchTemplateId.NotFound",
-}
 
 
 @contextmanager
@@ -54,20 +38,19 @@ def past(world: World, call: Call) -> Iterator[None]:
         dict.__setitem__(regions, call.region, present)
 
 
-@EC2.before("*")
+@EC2.before("*", stage=Stage.EXISTENCE)
 def too_new_to_be_found(world: World, call: Call) -> None:
     """With `stale_ids`, a change that names a resource made just now does not find it."""
     settings = world.settings
     if not (settings.stale_ids and settings.stale_seconds and call.is_change):
         return
-    for each in ids_in(repr(call.sent)):
+    for name, each in ids_named(call.sent):
         made = world.memory.first_seen.get(each)
-        code = _NOT_FOUND.get(each.rsplit("-", 1)[0])
-        if code and made is not None and made > time.monotonic() - settings.stale_seconds:
-            raise AwsError(code, f"The ID '{each}' does not exist")
+        if made is not None and made > time.monotonic() - settings.stale_seconds:
+            raise not_found(name, each)
 
 
-@EC2.before("*")
+@EC2.before("*", stage=Stage.PREPARE)
 def keep_the_past(world: World, call: Call) -> None:
     """Keeps what describes will show for a while."""
     if call.is_change and world.settings.stale_seconds:

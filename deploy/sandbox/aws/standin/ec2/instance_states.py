@@ -12,8 +12,10 @@ from moto.core.utils import utcnow
 from moto.ec2.models.instances import Instance, Reservation, StateReason
 
 from standin.calls import Call
+from standin.ec2.existence import find
 from standin.ec2.lifecycle import CODES
 from standin.ec2.lookup import instances_named
+from standin.ec2.public_addresses import assign, release
 from standin.ec2.registry import EC2
 from standin.ec2.status_checks import forget_checks
 from standin.errors import AwsError
@@ -38,8 +40,6 @@ def start(world: World, call: Call) -> Any:
 
     def one(instance: Instance) -> None:
         if instance.state == "stopped":
-            for interface in instance.nics.values():
-                interface.start()
             instance._reason = ""
             instance.state_reason = StateReason()
             instance.launch_time = utcnow()
@@ -64,7 +64,7 @@ def stop(world: World, call: Call) -> Any:
     def one(instance: Instance) -> None:
         if instance.state == "running":
             for interface in instance.nics.values():
-                interface.stop()
+                release(interface)
             _user_initiated(instance)
             world.lifecycle.enter(instance, "stopping")
             world.lifecycle.later(
@@ -116,7 +116,7 @@ def force_state(world: World, instance: Instance, state: str, code: str = "", me
         _end(world, instance)
     else:
         for interface in instance.nics.values():
-            (interface.start if state == "running" else interface.stop)()
+            (assign if state == "running" else release)(interface)
         world.lifecycle.enter(instance, state)
 
 
@@ -125,7 +125,13 @@ def _begin(world: World, instance: Instance) -> None:
     if world.settings.stuck_pending > 0:
         world.settings.stuck_pending -= 1
         return
-    world.lifecycle.later(instance, world.settings.pending_seconds, lambda each: world.lifecycle.enter(each, "running"))
+    world.lifecycle.later(instance, world.settings.pending_seconds, lambda each: _run(world, each))
+
+
+def _run(world: World, instance: Instance) -> None:
+    for interface in instance.nics.values():
+        assign(interface)
+    world.lifecycle.enter(instance, "running")
 
 
 def _end(world: World, instance: Instance) -> None:
@@ -136,6 +142,8 @@ def _end(world: World, instance: Instance) -> None:
             if address.eni is interface:
                 backend.disassociate_address(association_id=address.association_id)
     interfaces = list(instance.nics.values())
+    owned = [instance.id, *(interface.id for interface in interfaces)]
+    owned += [disk.volume_id for disk in instance.block_device_mapping.values()]
     reason = instance._reason, instance.state_reason
     instance.terminate()
     instance._reason, instance.state_reason = reason
@@ -146,7 +154,9 @@ def _end(world: World, instance: Instance) -> None:
     instance._subnet_id = None
     instance._private_ips.clear()
     instance.security_groups = []
-    backend.tags.pop(instance.id, None)
+    for each in owned:
+        if each == instance.id or find(backend, each) is None:
+            backend.tags.pop(each, None)
     world.lifecycle.enter(instance, "terminated")
     world.lifecycle.later(instance, world.settings.forget_terminated_seconds, _forget)
 

@@ -24,7 +24,11 @@ class Memory:
     #: When an id was first answered, on the monotonic clock.
     first_seen: dict[str, float] = field(default_factory=dict)
 
+    #: Ids of the instances that take capacity.
+    holding: set[str] = field(default_factory=set)
+
     def clear(self) -> None:
         """Forgets everything."""
         self.tokens.clear()
         self.first_seen.clear()
+        self.holding.clear()

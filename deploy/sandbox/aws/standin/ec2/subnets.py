@@ -1,0 +1,23 @@
+"""Subnets: the zones in which they can be."""
+
+from __future__ import annotations
+
+from moto.ec2.models.availability_zones_and_regions import RegionsAndZonesBackend
+
+from standin.calls import Call
+from standin.ec2.registry import EC2
+from standin.errors import AwsError
+from standin.world import World
+
+
+@EC2.before("CreateSubnet")
+def check_zone(world: World, call: Call) -> None:
+    """A zone of the region."""
+    zone = call.params.get("AvailabilityZone")
+    zones = [each.name for each in RegionsAndZonesBackend.zones[call.region]]
+    if zone is not None and zone not in zones:
+        raise AwsError(
+            "InvalidParameterValue",
+            f"Value ({zone}) for parameter availabilityZone is invalid. Subnets can currently only be created in the "
+            f"following availability zones: {', '.join(zones)}.",
+        )
