@@ -106,7 +106,12 @@ fn class_of(code: &str, status: u16) -> ErrorClass {
         | "BucketNotEmpty"
         | "IncorrectInstanceState.Transition"
         | "ConditionalRequestConflict"
-        | "VolumeInUse" => ErrorClass::Waiting,
+        | "VolumeInUse"
+        // It is there already, though not seen yet: the next sweep shows it.
+        | "InvalidGroup.Duplicate"
+        | "InvalidKeyPair.Duplicate"
+        | "InvalidSubnet.Conflict"
+        | "Resource.AlreadyAssociated" => ErrorClass::Waiting,
         "NoSuchBucket"
         | "NoSuchKey"
         | "NoSuchUpload"

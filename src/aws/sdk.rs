@@ -96,6 +96,18 @@ pub fn tags_from(tags: &[Tag]) -> Tags {
         .collect()
 }
 
+/// Tags of something found in a sweep, empty where it does not carry the installation's tag: a VPC of the user's may
+/// hold thousands of things whose tags mean nothing to us.
+#[must_use]
+pub fn tags_in(scope: &Scope, tags: &[Tag]) -> Tags {
+    let tags = tags_from(tags);
+    if tags.get(crate::tags::INSTALLATION) == Some(&scope.installation) {
+        tags
+    } else {
+        Tags::new()
+    }
+}
+
 /// A filter in EC2's form.
 #[must_use]
 pub fn filter(name: &str, values: impl IntoIterator<Item = impl Into<String>>) -> Filter {

@@ -1,9 +1,17 @@
 //! One file a resource: its observed form, its pure plan, what it does on AWS, and how a change shows in what was
 //! observed. A newcomer adds a resource by copying `vpc.rs` and adding its line to the registry below.
 
+pub mod address;
 pub mod bucket;
 pub mod head;
 pub mod instance;
+pub mod internet_gateway;
+pub mod key_pair;
+pub mod network_interface;
+pub mod route_table;
+pub mod security_group;
+pub mod subnet;
+pub mod volume;
 pub mod vpc;
 pub mod workers;
 
@@ -19,8 +27,13 @@ use crate::{
 
 /// What every observed form tells of itself.
 pub trait Resource {
-    /// Its AWS id; of a bucket or key pair, its name.
+    /// Its AWS id; of a bucket, its name.
     fn id(&self) -> &str;
+    /// A name by which a spec may refer to it though it lies in no VPC: a key pair's. What a cluster names so is put
+    /// among its [`Shelf::others`].
+    fn name(&self) -> Option<&str> {
+        None
+    }
     /// Its tags as last seen.
     fn tags(&self) -> &Tags;
     /// The same, to be changed when a change is folded in.
@@ -60,6 +73,20 @@ pub enum Answer {
     Done,
     /// Something was made and has this id.
     Created(String),
+    /// A subnet was made.
+    CreatedIn {
+        /// Its id.
+        id: String,
+        /// Where it is, by AWS's choice unless the request said it.
+        availability_zone: String,
+    },
+    /// An address was allocated.
+    Allocated {
+        /// Its id.
+        id: String,
+        /// The address.
+        public_address: String,
+    },
     /// What it was about does not exist (any more).
     Gone,
     /// These machines were made.
@@ -163,6 +190,14 @@ macro_rules! registry {
 
 registry! {
     Vpc: vpc::Vpc, VpcChange;
+    InternetGateway: internet_gateway::InternetGateway, InternetGatewayChange;
+    Subnet: subnet::Subnet, SubnetChange;
+    RouteTable: route_table::RouteTable, RouteTableChange;
+    SecurityGroup: security_group::SecurityGroup, SecurityGroupChange;
+    NetworkInterface: network_interface::NetworkInterface, NetworkInterfaceChange;
+    KeyPair: key_pair::KeyPair, KeyPairChange;
+    Address: address::Address, AddressChange;
+    Volume: volume::Volume, VolumeChange;
     Instance: instance::Instance, InstanceChange;
     Bucket: bucket::Bucket, BucketChange;
 }
@@ -242,11 +277,17 @@ pub fn keeper<T>(items: &BTreeMap<String, T>, in_use: impl Fn(&T) -> bool) -> Op
 }
 
 impl Inventory {
-    /// Whether anything that AWS wants gone first lies in this VPC.
+    /// Whether anything that AWS wants gone first lies in this VPC. The default group and the main route table do not
+    /// count: they go with it.
     #[must_use]
     pub fn has_content(&self, vpc_id: &str) -> bool {
-        let inside = |found: Option<&str>| found == Some(vpc_id);
-        let _ = inside;
-        false
+        fn any<T: Resource>(shelf: &Shelf<T>, vpc_id: &str, counts: impl Fn(&T) -> bool) -> bool {
+            shelf.all().any(|item| item.vpc_id() == Some(vpc_id) && counts(item))
+        }
+        any(&self.internet_gateway, vpc_id, |_| true)
+            || any(&self.subnet, vpc_id, |_| true)
+            || any(&self.route_table, vpc_id, |table| !table.main)
+            || any(&self.security_group, vpc_id, |group| !group.is_default())
+            || any(&self.network_interface, vpc_id, |_| true)
     }
 }

@@ -1,0 +1,202 @@
+//! The Elastic IP address of a head whose spec asks for one: it stays the same when the head stops or is replaced.
+
+use std::{collections::BTreeMap, fmt};
+
+use aws_sdk_ec2::types::{DomainType, ResourceType};
+use serde::Serialize;
+
+use super::{Answer, Resource, ResourceChange, created, gone};
+use crate::{
+    aws::{
+        AwsCall, AwsError, Clients, Scope,
+        sdk::{filter, tags_from},
+    },
+    tags::{INSTALLATION, Tags},
+};
+
+/// Value of the tag `rayward.dev/role`.
+pub const ROLE: &str = "address";
+
+/// An Elastic IP address as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// Its allocation id.
+    pub id: String,
+    /// The address.
+    pub public_address: String,
+    /// Id of its association, while it has one.
+    pub association_id: Option<String>,
+    /// The instance with which it is associated.
+    pub instance_id: Option<String>,
+    /// Its tags.
+    pub tags: Tags,
+}
+
+impl Resource for Address {
+    fn id(&self) -> &str {
+        &self.id
+    }
+    fn tags(&self) -> &Tags {
+        &self.tags
+    }
+    fn tags_mut(&mut self) -> &mut Tags {
+        &mut self.tags
+    }
+    fn vpc_id(&self) -> Option<&str> {
+        None
+    }
+}
+
+/// A change on an Elastic IP address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum AddressChange {
+    /// Get one.
+    Allocate {
+        /// Tags.
+        tags: Tags,
+    },
+    /// Put it on an instance.
+    Associate {
+        /// Which.
+        id: String,
+        /// On what.
+        instance_id: String,
+    },
+    /// Take it from the instance that has it.
+    Disassociate {
+        /// Which.
+        id: String,
+        /// Its association.
+        association_id: String,
+    },
+    /// Give it back to Amazon.
+    Release {
+        /// Which.
+        id: String,
+    },
+}
+
+impl fmt::Display for AddressChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allocate { .. } => f.write_str("allocate an Elastic IP address"),
+            Self::Associate { id, instance_id } => write!(f, "associate {id} with {instance_id}"),
+            Self::Disassociate { id, .. } => write!(f, "disassociate {id}"),
+            Self::Release { id } => write!(f, "release {id}"),
+        }
+    }
+}
+
+impl ResourceChange for AddressChange {
+    type Item = Address;
+
+    fn call(&self) -> AwsCall {
+        match self {
+            Self::Allocate { .. } => AwsCall::AllocateAddress,
+            Self::Associate { .. } => AwsCall::AssociateAddress,
+            Self::Disassociate { .. } => AwsCall::DisassociateAddress,
+            Self::Release { .. } => AwsCall::ReleaseAddress,
+        }
+    }
+
+    fn subject(&self) -> String {
+        match self {
+            Self::Allocate { .. } => ROLE.into(),
+            Self::Associate { id, instance_id } => format!("{id} {instance_id}"),
+            Self::Disassociate { id, .. } | Self::Release { id } => id.clone(),
+        }
+    }
+
+    fn fold(&self, answer: &Answer, items: &mut BTreeMap<String, Address>) {
+        match (self, answer) {
+            (Self::Allocate { tags }, Answer::Allocated { id, public_address }) => {
+                items.entry(id.clone()).or_insert_with(|| Address {
+                    id: id.clone(),
+                    public_address: public_address.clone(),
+                    association_id: None,
+                    instance_id: None,
+                    tags: tags.clone(),
+                });
+            }
+            (Self::Associate { id, instance_id }, Answer::Created(association_id)) => {
+                if let Some(address) = items.get_mut(id) {
+                    address.association_id = Some(association_id.clone());
+                    address.instance_id = Some(instance_id.clone());
+                }
+            }
+            (Self::Allocate { .. } | Self::Associate { .. }, _) => {}
+            (Self::Disassociate { id, association_id }, _) => {
+                if let Some(address) = items.get_mut(id)
+                    && address.association_id.as_ref() == Some(association_id)
+                {
+                    (address.association_id, address.instance_id) = (None, None);
+                }
+            }
+            (Self::Release { id }, _) => {
+                items.remove(id);
+            }
+        }
+    }
+}
+
+impl AddressChange {
+    /// Carries it out.
+    ///
+    /// # Errors
+    /// What AWS answered, with its class.
+    pub async fn apply(&self, clients: &Clients) -> Result<Answer, AwsError> {
+        let (ec2, gate, call) = (&clients.ec2, &clients.gate, self.call());
+        let subject = self.subject();
+        match self {
+            Self::Allocate { tags } => {
+                let tags = clients.tag_specification(ResourceType::ElasticIp, tags);
+                let request = ec2.allocate_address().domain(DomainType::Vpc).tag_specifications(tags);
+                let answer = gate.send(call, &subject, request.send()).await?;
+                match answer.allocation_id.zip(answer.public_ip) {
+                    Some((id, public_address)) => Ok(Answer::Allocated { id, public_address }),
+                    None => created(call, &subject, None),
+                }
+            }
+            Self::Associate { id, instance_id } => {
+                let request = ec2
+                    .associate_address()
+                    .allocation_id(id)
+                    .instance_id(instance_id)
+                    // From an earlier head: the address is ours, and so is that association.
+                    .allow_reassociation(true);
+                let answer = gate.send(call, &subject, request.send()).await?;
+                created(call, &subject, answer.association_id)
+            }
+            Self::Disassociate { association_id, .. } => {
+                let request = ec2.disassociate_address().association_id(association_id);
+                gone(gate.send(call, &subject, request.send()).await)
+            }
+            Self::Release { id } => {
+                let request = ec2.release_address().allocation_id(id);
+                gone(gate.send(call, &subject, request.send()).await)
+            }
+        }
+    }
+}
+
+/// The Elastic IP addresses that carry our tag. EC2 has no pages here. Addresses of others on our machines are seen on
+/// [`super::network_interface::NetworkInterface::allocation_id`].
+///
+/// # Errors
+/// What AWS answered, with its class.
+pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Address>, AwsError> {
+    let ours = filter(&format!("tag:{INSTALLATION}"), [scope.installation.as_str()]);
+    let request = clients.ec2.describe_addresses().filters(ours).send();
+    let answer = clients.gate.send(AwsCall::DescribeAddresses, "all", request).await?;
+    let filled = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+    let addresses = answer.addresses().iter().filter_map(|address| {
+        Some(Address {
+            id: address.allocation_id()?.to_owned(),
+            public_address: address.public_ip().unwrap_or_default().to_owned(),
+            association_id: filled(address.association_id()),
+            instance_id: filled(address.instance_id()),
+            tags: tags_from(address.tags()),
+        })
+    });
+    Ok(addresses.collect())
+}
