@@ -6,8 +6,10 @@
 pub mod api;
 pub mod aws;
 pub mod bootstrap;
+pub mod memory;
 pub mod observe;
 pub mod plan;
 pub mod resources;
+pub mod sweep;
 pub mod tags;
 pub mod validate;

@@ -1,8 +1,12 @@
 //! What is known of one cluster when it is planned: facts of AWS and of Kubernetes, each known or unknown. No decisions.
 
+mod assemble;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+
+pub use assemble::{Facts, KubeFacts, observe, settle};
 
 use crate::{
     api::{Launch, RayClusterStatus},
@@ -31,7 +35,7 @@ impl<T> Source<T> {
 }
 
 /// What one cluster has of one kind.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Shelf<T> {
     /// Whether a sweep of this kind is in; without one nothing here may be taken as complete.
     pub swept: Source<()>,

@@ -15,13 +15,14 @@ pub mod volume;
 pub mod vpc;
 pub mod workers;
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
     aws::{AwsCall, AwsError, Clients, ErrorClass, Scope},
-    observe::Shelf,
+    observe::{Shelf, Source},
+    sweep::{Names, Stored, pack},
     tags::Tags,
 };
 
@@ -48,6 +49,14 @@ pub trait Resource {
     fn is_gone(&self) -> bool {
         false
     }
+}
+
+/// An observed form that has a shelf in the [`Inventory`].
+pub trait Shelved: Resource + Clone + PartialEq + fmt::Debug + Send + Sync + 'static {
+    /// Its kind.
+    const KIND: Kind;
+    /// The shelf of its kind.
+    fn shelf(inventory: &mut Inventory) -> &mut Shelf<Self>;
 }
 
 /// A change on one resource kind.
@@ -120,8 +129,22 @@ macro_rules! registry {
             Tags(TagChange),
         }
 
+        impl Listing {
+            /// What was found, in the form in which it is kept between sweeps.
+            pub(crate) fn into_stored(self, names: &mut Names) -> Vec<Arc<dyn Stored>> {
+                match self { $(Self::$Kind(items) => items.into_iter().map(|item| pack(item, names)).collect(),)* }
+            }
+        }
+
+        $(impl Shelved for $module::$Item {
+            const KIND: Kind = Kind::$Kind;
+            fn shelf(inventory: &mut Inventory) -> &mut Shelf<Self> {
+                &mut inventory.$module
+            }
+        })*
+
         /// What one cluster has on AWS.
-        #[derive(Clone, Debug, Default)]
+        #[derive(Clone, Debug, Default, PartialEq)]
         pub struct Inventory { $(#[doc = concat!("See [`", stringify!($module), "`].")] pub $module: Shelf<$module::$Item>,)* }
 
         impl Change {
@@ -165,6 +188,11 @@ macro_rules! registry {
                     $(Change::$Kind(change) => change.fold_shelf(answer, &mut self.$module),)*
                     Change::Tags(change) => match change.kind { $(Kind::$Kind => change.fold(&mut self.$module),)* },
                 }
+            }
+
+            /// Says whether a kind was looked at.
+            pub fn set_swept(&mut self, kind: Kind, swept: Source<()>) {
+                match kind { $(Kind::$Kind => self.$module.swept = swept,)* }
             }
 
             /// Ids of everything of ours that is not gone.

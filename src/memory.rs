@@ -1,0 +1,297 @@
+//! What the passes of one cluster remember in this process: what was just done, and what was refused. All of it can be
+//! lost: AWS is looked at anew then.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Mutex,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use crate::{
+    aws::{AwsCall, AwsError, ErrorClass},
+    observe::{Pool, Refusal},
+    resources::{Answer, Change, Inventory, Kind},
+    sweep::Snapshot,
+};
+
+/// Bound on what is remembered of changes; a cluster of every kind and size needs fewer within the window.
+const MAX_EXPECTATIONS: usize = 256;
+/// Bound on what is remembered of refusals: the ones that matter longest stay.
+const MAX_REFUSALS: usize = 64;
+
+/// A change that AWS took and that a look at AWS may not show yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Expectation {
+    change: Change,
+    answer: Answer,
+    /// When the answer came.
+    at: Instant,
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    expectations: VecDeque<Expectation>,
+    refusals: BTreeMap<String, Refusal>,
+    /// VPCs that this process made for the cluster.
+    made_vpcs: BTreeSet<String>,
+    /// When the last call ended, or could last have been carried out.
+    last_change: Instant,
+    /// The spec that the refusals are about.
+    generation: i64,
+}
+
+impl Memory {
+    /// Remembers nothing. A process before this one may have made calls until just now.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            expectations: VecDeque::new(),
+            refusals: BTreeMap::new(),
+            made_vpcs: BTreeSet::new(),
+            last_change: now,
+            generation: 0,
+        }
+    }
+
+    /// A changed spec is tried at once, whatever was refused before.
+    pub fn begin_pass(&mut self, generation: i64) {
+        if self.generation != generation {
+            self.generation = generation;
+            self.refusals.clear();
+        }
+    }
+
+    /// AWS took a change. `key` is the action's.
+    pub fn performed(&mut self, key: &str, change: Change, answer: Answer, at: Instant) {
+        self.succeeded(key);
+        self.last_change = self.last_change.max(at);
+        if let (Kind::Vpc, Answer::Created(id)) = (change.kind(), &answer) {
+            self.made_vpcs.insert(id.clone());
+        }
+        if self.expectations.len() == MAX_EXPECTATIONS {
+            self.expectations.pop_front();
+        }
+        self.expectations.push_back(Expectation { change, answer, at });
+    }
+
+    /// An action that is no change on AWS succeeded.
+    pub fn succeeded(&mut self, key: &str) {
+        self.refusals.remove(key);
+    }
+
+    /// AWS refused a change, or did not answer. `random` lies between 0 and 1; `at` is when the call ended, and a call
+    /// without an answer may be carried out up to `may_land` later.
+    #[allow(clippy::too_many_arguments, reason = "each is a fact of one refusal")]
+    pub fn refused(
+        &mut self,
+        key: &str,
+        kind: Kind,
+        error: &AwsError,
+        delays: &RetryDelays,
+        at: Instant,
+        may_land: Duration,
+        now: Timestamp,
+        random: f64,
+    ) {
+        match error.class {
+            // The call was not made.
+            ErrorClass::LostLease => return,
+            ErrorClass::Retryable => self.last_change = self.last_change.max(at + may_land),
+            _ => self.last_change = self.last_change.max(at),
+        }
+        let times = self
+            .refusals
+            .get(key)
+            .map_or(0, |refusal| refusal.times)
+            .saturating_add(1);
+        let refusal = Refusal {
+            class: error.class,
+            kind,
+            code: error.code.clone(),
+            message: error.to_string(),
+            times,
+            until: now
+                .saturating_add(delays.after(error.class, times, random))
+                .unwrap_or(now),
+        };
+        self.refusals.insert(key.to_owned(), refusal);
+        if self.refusals.len() > MAX_REFUSALS {
+            let first = self.refusals.iter().min_by_key(|(_, refusal)| refusal.until);
+            if let Some(key) = first.map(|(key, _)| key.clone()) {
+                self.refusals.remove(&key);
+            }
+        }
+    }
+
+    /// What was refused, by [`crate::plan::Action::key`].
+    #[must_use]
+    pub fn refusals(&self) -> &BTreeMap<String, Refusal> {
+        &self.refusals
+    }
+
+    /// When the last call of this cluster that could still land has landed.
+    #[must_use]
+    pub fn last_change(&self) -> Instant {
+        self.last_change
+    }
+
+    /// Whether this process made that VPC for the cluster.
+    #[must_use]
+    pub fn made_vpc(&self, id: &str) -> bool {
+        self.made_vpcs.contains(id)
+    }
+
+    /// Whether something was done that a look at AWS may not show yet.
+    #[must_use]
+    pub fn expects(&self) -> bool {
+        !self.expectations.is_empty()
+    }
+
+    /// Enters what was done into what the sweeps show, where they may still show what was before.
+    pub fn replay(&self, inventory: &mut Inventory, snapshot: &Snapshot, window: Duration) {
+        for expectation in &self.expectations {
+            if expectation.is_open(snapshot, window) {
+                inventory.fold(&expectation.change, &expectation.answer);
+            }
+        }
+    }
+
+    /// Forgets what every look at AWS shows by now. `inventory` is what the sweeps alone show of the cluster.
+    ///
+    /// That something was made or deleted is remembered for the whole window: one look may show it and the next, from
+    /// another of AWS's hosts, may not. Other changes are forgotten once seen, so that what somebody does after them
+    /// shows at once; the worst that an older look can cause then is the same change once more.
+    pub fn settle(&mut self, inventory: &Inventory, snapshot: &Snapshot, window: Duration) {
+        let mut inventory = inventory.clone();
+        self.expectations.retain(|expectation| {
+            if !expectation.is_open(snapshot, window) {
+                return false;
+            }
+            let before = inventory.clone();
+            inventory.fold(&expectation.change, &expectation.answer);
+            let shown = inventory == before && expectation.began_after(snapshot);
+            !shown || expectation.makes_or_deletes()
+        });
+    }
+}
+
+impl Expectation {
+    /// Whether the last sweep may still show what was before.
+    fn is_open(&self, snapshot: &Snapshot, window: Duration) -> bool {
+        snapshot
+            .sweep(self.change.kind())
+            .is_none_or(|sweep| sweep.began < self.at + window)
+    }
+
+    fn began_after(&self, snapshot: &Snapshot) -> bool {
+        snapshot
+            .sweep(self.change.kind())
+            .is_some_and(|sweep| sweep.began > self.at)
+    }
+
+    fn makes_or_deletes(&self) -> bool {
+        let made = matches!(self.answer, Answer::Created(_) | Answer::Launched(_));
+        let deletes = matches!(
+            self.change.call(),
+            AwsCall::DeleteInternetGateway
+                | AwsCall::DeleteKeyPair
+                | AwsCall::DeleteRouteTable
+                | AwsCall::DeleteSecurityGroup
+                | AwsCall::DeleteSubnet
+                | AwsCall::DeleteVpc
+                | AwsCall::DeleteBucket
+                | AwsCall::ReleaseAddress
+                | AwsCall::TerminateInstances
+        );
+        made || deletes
+    }
+}
+
+/// How long a refused change is not tried again; each is a flag of `rayward run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryDelays {
+    /// Time-outs, broken connections, 5xx: first delay, doubled with each.
+    pub retry: Duration,
+    /// Up to this.
+    pub retry_max: Duration,
+    /// Throttling: first delay, doubled with each.
+    pub throttled: Duration,
+    /// Up to this.
+    pub throttled_max: Duration,
+    /// No capacity.
+    pub capacity: Duration,
+    /// The resource is between two states.
+    pub waiting: Duration,
+    /// A person has to act: first delay, doubled with each.
+    pub terminal: Duration,
+    /// Up to this.
+    pub terminal_max: Duration,
+}
+
+impl Default for RetryDelays {
+    fn default() -> Self {
+        Self {
+            retry: Duration::from_secs(1),
+            retry_max: Duration::from_mins(1),
+            throttled: Duration::from_secs(5),
+            throttled_max: Duration::from_mins(5),
+            capacity: Duration::from_mins(3),
+            waiting: Duration::from_secs(3),
+            terminal: Duration::from_mins(1),
+            terminal_max: Duration::from_hours(1),
+        }
+    }
+}
+
+impl RetryDelays {
+    /// The delay after the `times`-th refusal in a row, with half of it left to chance so that clusters do not come
+    /// back all at once. `random` lies between 0 and 1.
+    #[must_use]
+    pub fn after(&self, class: ErrorClass, times: u32, random: f64) -> Duration {
+        let doubled = |first: Duration, most: Duration| {
+            first
+                .saturating_mul(2_u32.saturating_pow(times.saturating_sub(1).min(20)))
+                .min(most)
+        };
+        let delay = match class {
+            ErrorClass::Retryable | ErrorClass::NotFound | ErrorClass::AlreadyCarriedOut | ErrorClass::LostLease => {
+                doubled(self.retry, self.retry_max)
+            }
+            ErrorClass::Throttled => doubled(self.throttled, self.throttled_max),
+            ErrorClass::Capacity => return self.capacity,
+            ErrorClass::Waiting => self.waiting,
+            ErrorClass::Terminal => doubled(self.terminal, self.terminal_max),
+        };
+        delay.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+    }
+}
+
+/// Pools of a region that were without capacity when last asked: all clusters skip them for a while.
+#[derive(Debug, Default)]
+pub struct ExhaustedPools(Mutex<BTreeMap<Pool, Timestamp>>);
+
+impl ExhaustedPools {
+    /// Skips a pool until then.
+    pub fn skip(&self, pool: Pool, until: Timestamp) {
+        self.lock().insert(pool, until);
+    }
+
+    /// The pools that are skipped now, and until when.
+    #[must_use]
+    pub fn at(&self, now: Timestamp) -> BTreeMap<Pool, Timestamp> {
+        let mut pools = self.lock();
+        pools.retain(|_, until| *until > now);
+        pools.clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Pool, Timestamp>> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! From what the sweeps found to what one cluster has: what is ours, what only lies beside it, and how complete it is.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{KeySecret, Ledger, Observed, Pool, Source};
+use crate::{
+    api::RayClusterStatus,
+    aws::Image,
+    memory::Memory,
+    resources::{Inventory, Kind, instance::token_prefix},
+    sweep::{Snapshot, Stored, owner},
+    tags,
+    validate::{Network, ValidCluster},
+};
+
+/// What Kubernetes tells of one cluster.
+#[derive(Clone, Debug)]
+pub struct KubeFacts {
+    /// Its last status.
+    pub status: RayClusterStatus,
+    /// The Secret with the controller's own key.
+    pub key: Source<KeySecret>,
+    /// Value of the annotation `rayward.dev/stopped`.
+    pub stopped: Option<String>,
+    /// Whether the object carries our finalizer.
+    pub has_finalizer: bool,
+}
+
+/// All from which one cluster is observed.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// What is asked for.
+    pub cluster: &'a ValidCluster,
+    /// What the sweeps found.
+    pub snapshot: &'a Snapshot,
+    /// What was just done, and refused.
+    pub memory: &'a Memory,
+    /// What Kubernetes tells.
+    pub kube: KubeFacts,
+    /// Id of the AWS account.
+    pub account: Source<String>,
+    /// The image that the spec names.
+    pub image: Source<Image>,
+    /// Pools without capacity, of the region.
+    pub exhausted: BTreeMap<Pool, Timestamp>,
+    /// How long AWS may still show what was before a change.
+    pub consistency_window: Duration,
+    /// The time, monotonic.
+    pub now: Instant,
+}
+
+/// Puts together what is known of one cluster. Pure.
+#[must_use]
+pub fn observe(facts: Facts<'_>) -> Observed {
+    let id = &facts.cluster.id;
+    let status = own_status(&id.uid, facts.kube.status);
+    let mut inventory = inventory(facts.cluster, &status, facts.snapshot, facts.memory, facts.now);
+    facts
+        .memory
+        .replay(&mut inventory, facts.snapshot, facts.consistency_window);
+    let age = |began: Instant| facts.now.saturating_duration_since(began);
+    let ages = facts.snapshot.sweeps().map(|(_, sweep)| age(sweep.began));
+    Observed {
+        account: facts.account,
+        inventory,
+        image: facts.image,
+        key: facts.kube.key,
+        ledger: Ledger {
+            launches: status.launches.clone(),
+            last: status.last_launch,
+            held_until: status.launches_held_until,
+        },
+        stopped: facts.kube.stopped,
+        has_finalizer: facts.kube.has_finalizer,
+        predecessors: facts.snapshot.predecessors(&id.path(), &id.uid),
+        exhausted: facts.exhausted,
+        refusals: facts.memory.refusals().clone(),
+        clean_sweeps: facts.snapshot.clean_sweeps(&id.uid, facts.memory.last_change()),
+        sweep_age: ages.max().unwrap_or(Duration::MAX),
+        machine_sweep_age: facts
+            .snapshot
+            .sweep(Kind::Instance)
+            .map_or(Duration::MAX, |sweep| age(sweep.began)),
+        recorded: status,
+    }
+}
+
+/// Lets `memory` forget what every look at AWS shows by now; before [`observe`], once a pass.
+pub fn settle(
+    cluster: &ValidCluster,
+    status: &RayClusterStatus,
+    snapshot: &Snapshot,
+    memory: &mut Memory,
+    consistency_window: Duration,
+    now: Instant,
+) {
+    if memory.expects() {
+        let status = own_status(&cluster.id.uid, status.clone());
+        let shown = inventory(cluster, &status, snapshot, memory, now);
+        memory.settle(&shown, snapshot, consistency_window);
+    }
+}
+
+/// The status, unless it is another object's, as after a restored backup: then it counts as lost.
+fn own_status(uid: &str, status: RayClusterStatus) -> RayClusterStatus {
+    if status.cluster_uid.as_deref() == Some(uid) {
+        status
+    } else {
+        RayClusterStatus::default()
+    }
+}
+
+/// What the sweeps alone show of a cluster.
+fn inventory(
+    cluster: &ValidCluster,
+    status: &RayClusterStatus,
+    snapshot: &Snapshot,
+    memory: &Memory,
+    now: Instant,
+) -> Inventory {
+    let view = View::new(cluster, status, snapshot);
+    let mut inventory = Inventory::default();
+    // In a VPC that this process made, a sweep that did not know of it yet has missed nothing.
+    let vpcs = || {
+        let used = view.own_vpcs.iter().chain(&view.brought_vpc).map(String::as_str);
+        used.filter(|vpc| !memory.made_vpc(vpc))
+    };
+    for kind in Kind::ALL {
+        let names = view.bucket_names.iter().copied();
+        let swept = match snapshot.shortcoming(*kind, vpcs(), names, now) {
+            None => Source::Known(()),
+            Some(why) => Source::Unknown(why),
+        };
+        inventory.set_swept(*kind, swept);
+    }
+    for (_, sweep) in snapshot.sweeps() {
+        for thing in sweep.of_cluster(view.uid) {
+            thing.put(&mut inventory, !view.brought.contains(thing.id()));
+        }
+        for vpc in view.own_vpcs.iter().chain(&view.brought_vpc) {
+            for thing in sweep.in_vpc(vpc).filter(|thing| view.owner(*thing) != Some(view.uid)) {
+                thing.put(&mut inventory, view.is_proven(thing));
+            }
+        }
+    }
+    inventory
+}
+
+/// What decides whether something is one cluster's.
+struct View<'a> {
+    uid: &'a str,
+    token_prefix: String,
+    /// VPCs of ours.
+    own_vpcs: BTreeSet<String>,
+    /// The user's VPC.
+    brought_vpc: Option<String>,
+    /// Ids of the user's network: never ours, whatever their tags say.
+    brought: BTreeSet<&'a str>,
+    /// Ids that the last status names.
+    recorded: BTreeSet<&'a str>,
+    /// Names of the buckets that the last status names.
+    bucket_names: BTreeSet<&'a str>,
+}
+
+impl<'a> View<'a> {
+    fn new(cluster: &'a ValidCluster, status: &'a RayClusterStatus, snapshot: &Snapshot) -> Self {
+        let mut view = View {
+            uid: &cluster.id.uid,
+            token_prefix: token_prefix(&cluster.id.installation),
+            own_vpcs: BTreeSet::new(),
+            brought_vpc: None,
+            brought: BTreeSet::new(),
+            recorded: recorded_ids(status),
+            bucket_names: status.buckets.iter().map(|bucket| bucket.name.as_str()).collect(),
+        };
+        match &cluster.network {
+            Network::Own { .. } => {
+                let recorded = status.network.as_ref().and_then(|network| network.vpc_id.as_deref());
+                view.own_vpcs = view.own_vpcs(snapshot, recorded);
+            }
+            Network::Existing {
+                vpc_id,
+                subnet_ids,
+                security_group_ids,
+            } => {
+                view.brought_vpc = Some(vpc_id.clone());
+                view.brought = std::iter::once(vpc_id)
+                    .chain(subnet_ids)
+                    .chain(security_group_ids)
+                    .map(String::as_str)
+                    .collect();
+            }
+        }
+        view
+    }
+
+    fn owner<'t>(&self, thing: &'t dyn Stored) -> Option<&'t str> {
+        owner(thing, &self.token_prefix)
+    }
+
+    /// The VPCs that are ours by tag; those that lost it are known by our record, or because they hold what only we
+    /// put into a VPC of ours. A tagged machine alone proves nothing: "launch more like this" copies tags.
+    fn own_vpcs(&self, snapshot: &Snapshot, recorded: Option<&str>) -> BTreeSet<String> {
+        let Some(vpcs) = snapshot.sweep(Kind::Vpc) else {
+            return recorded.map(ToOwned::to_owned).into_iter().collect();
+        };
+        let tagged = vpcs.of_cluster(self.uid).map(Stored::id);
+        let is_proof = |kind: Kind, thing: &dyn Stored| {
+            is_structure(kind)
+                || thing
+                    .client_token()
+                    .is_some_and(|token| token.starts_with(&self.token_prefix))
+        };
+        let holding = snapshot.sweeps().flat_map(|(kind, sweep)| {
+            sweep
+                .of_cluster(self.uid)
+                .filter(move |thing| is_proof(kind, *thing))
+                .filter_map(Stored::vpc_id)
+        });
+        let untagged = recorded
+            .into_iter()
+            .chain(holding)
+            .filter(|id| vpcs.get(id).is_some_and(|vpc| self.owner(vpc).is_none()));
+        tagged.chain(untagged).map(ToOwned::to_owned).collect()
+    }
+
+    /// Whether something without our uid is ours all the same: a VPC of ours that lost its tags, or what our status
+    /// names and lies where it must.
+    fn is_proven(&self, thing: &dyn Stored) -> bool {
+        let in_own_vpc = thing.vpc_id().is_some_and(|vpc| self.own_vpcs.contains(vpc));
+        let untagged = thing.tag(tags::CLUSTER_UID).is_none();
+        in_own_vpc && untagged && (self.own_vpcs.contains(thing.id()) || self.recorded.contains(thing.id()))
+    }
+}
+
+/// Kinds of which only we put any into a VPC of ours.
+fn is_structure(kind: Kind) -> bool {
+    matches!(kind, Kind::Subnet | Kind::InternetGateway)
+}
+
+/// Every id of EC2 that a status names.
+fn recorded_ids(status: &RayClusterStatus) -> BTreeSet<&str> {
+    let network = status.network.iter();
+    let network = network.flat_map(|network| {
+        let single = [&network.vpc_id, &network.internet_gateway_id, &network.route_table_id];
+        let subnets = network.subnets.iter().map(|subnet| &subnet.id);
+        single
+            .into_iter()
+            .flatten()
+            .chain(&network.security_group_ids)
+            .chain(subnets)
+    });
+    let head = status.head.iter().filter_map(|head| head.instance_id.as_ref());
+    let machines = status.worker_groups.iter().flat_map(|group| &group.machines);
+    let workers = machines.map(|machine| &machine.instance_id);
+    network.chain(head).chain(workers).map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests;
