@@ -1,0 +1,13 @@
+//! Rayward as its users see it: a real API server, a stand-in for AWS, the built program. One file a behaviour.
+//!
+//! All of it is one binary, which links once and shares one control plane. It runs inside the sandbox's boundary.
+
+#[cfg(test)]
+#[allow(
+    dead_code,
+    reason = "the harness is shared with the demo, and each uses its part of it"
+)]
+mod support;
+
+#[cfg(test)]
+mod sandbox;

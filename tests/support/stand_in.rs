@@ -1,0 +1,219 @@
+//! The stand-in for AWS as a process of its own, and a client of its control endpoint.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::process::{Output, Process, command};
+use super::{logs, python, repository, test_name};
+
+/// The region that clusters of the tests are in.
+pub(crate) const REGION: &str = "ap-southeast-1";
+
+/// What stands in for AWS: EC2, S3, SSM and STS on one loopback address. Ends when dropped.
+pub(crate) struct StandIn {
+    process: Process,
+    url: String,
+    agent: ureq::Agent,
+}
+
+/// The line that it prints when it answers.
+#[derive(Deserialize)]
+struct Ready {
+    url: String,
+}
+
+/// One AWS call, as the stand-in recorded it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Call {
+    /// Its place in the order in which the calls ended.
+    pub(crate) seq: u64,
+    /// When it came in, in seconds.
+    pub(crate) began: f64,
+    /// When it was answered, in seconds.
+    pub(crate) ended: f64,
+    pub(crate) service: String,
+    pub(crate) action: String,
+    /// Whether it is of a kind that changes something.
+    pub(crate) change: bool,
+    pub(crate) params: Value,
+    /// The ids in its answer.
+    pub(crate) ids: Vec<String>,
+    /// `None`: the connection was closed without an answer.
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<String>,
+}
+
+impl StandIn {
+    /// Starts one for the running test; it is empty.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&test_name(), &[])
+    }
+
+    /// Starts one with further arguments; its log goes to `target/test-logs/<name>`.
+    pub(crate) fn start_with(name: &str, arguments: &[&str]) -> Self {
+        let logs = logs(name);
+        let mut program = command(python());
+        program
+            .args(["-m", "standin", "--port", "0", "--log"])
+            .arg(logs.join("aws-calls.jsonl"))
+            .args(arguments)
+            .env("PYTHONPATH", repository().join("deploy/sandbox/aws"));
+        let mut process = Process::spawn("stand-in", &logs, program, Output::Piped);
+        let mut line = String::new();
+        // The line comes when it answers; the pipe closes when it ends.
+        BufReader::new(process.stdout())
+            .read_line(&mut line)
+            .expect("the stand-in's output can be read");
+        let ready: Ready = serde_json::from_str(&line)
+            .unwrap_or_else(|error| panic!("the stand-in does not start: {error}\n{}", process.log_tail()));
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        Self {
+            process,
+            url: ready.url,
+            agent,
+        }
+    }
+
+    /// Where it answers: a value for `AWS_ENDPOINT_URL`.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// All calls so far, in the order in which they ended.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls_since(0)
+    }
+
+    /// The calls that ended after the one with this number.
+    pub(crate) fn calls_since(&self, seq: u64) -> Vec<Call> {
+        #[derive(Deserialize)]
+        struct Calls {
+            calls: Vec<Call>,
+        }
+        let response = self.agent.get(self.control(&format!("calls?since={seq}"))).call();
+        self.read::<Calls>(response).calls
+    }
+
+    /// The calls so far that change something.
+    pub(crate) fn changes(&self) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(|call| call.change);
+        calls
+    }
+
+    /// Forgets the calls.
+    pub(crate) fn forget_calls(&self) {
+        let response = self.agent.delete(self.control("calls")).call();
+        self.read::<Value>(response);
+    }
+
+    /// Adds a fault, such as `{"action": "RunInstances", "kind": "capacity", "times": 2}`, and returns its id. The
+    /// stand-in's README lists kinds and fields; what it does not know it refuses.
+    pub(crate) fn inject(&self, fault: &Value) -> String {
+        #[derive(Deserialize)]
+        struct Added {
+            id: String,
+        }
+        let response = self.agent.post(self.control("faults")).send_json(fault);
+        self.read::<Added>(response).id
+    }
+
+    /// How often a fault has fired.
+    pub(crate) fn fired(&self, fault: &str) -> u64 {
+        let response = self.agent.get(self.control("faults")).call();
+        let faults = self.read::<Value>(response);
+        let listed = faults["faults"].as_array().into_iter().flatten();
+        listed
+            .filter(|each| each["id"] == fault)
+            .find_map(|each| each["fired"].as_u64())
+            .expect("the fault is listed")
+    }
+
+    /// Removes all faults.
+    pub(crate) fn clear_faults(&self) {
+        let response = self.agent.delete(self.control("faults")).call();
+        self.read::<Value>(response);
+    }
+
+    /// Changes settings, such as `{"delay_ms": 200}`; `standin/settings.py` lists them.
+    pub(crate) fn set(&self, settings: &Value) {
+        let response = self.agent.put(self.control("settings")).send_json(settings);
+        self.read::<Value>(response);
+    }
+
+    /// Makes an instance's status checks say something, such as `{"instance": "impaired"}`.
+    pub(crate) fn set_status_checks(&self, instance: &str, checks: &Value) {
+        let response = self
+            .agent
+            .post(self.control(&format!("instances/{instance}/status")))
+            .send_json(checks);
+        self.read::<Value>(response);
+    }
+
+    /// Empties it.
+    pub(crate) fn reset(&self) {
+        let response = self.agent.post(self.control("reset")).send_json(json!({}));
+        self.read::<Value>(response);
+    }
+
+    /// An EC2 client, for looking and for doing what somebody outside Rayward does. Its calls are recorded too.
+    pub(crate) fn ec2(&self) -> aws_sdk_ec2::Client {
+        use aws_sdk_ec2::config::{BehaviorVersion, Config, Credentials, Region};
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.url)
+            .region(Region::from_static(REGION))
+            .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
+            .build();
+        aws_sdk_ec2::Client::from_conf(config)
+    }
+
+    /// An S3 client, likewise.
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        use aws_sdk_s3::config::{BehaviorVersion, Config, Credentials, Region};
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(&self.url)
+            .force_path_style(true)
+            .region(Region::from_static(REGION))
+            .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
+            .build();
+        aws_sdk_s3::Client::from_conf(config)
+    }
+
+    /// The environment of a program that shall find the stand-in where it looks for AWS.
+    pub(crate) fn environment(&self) -> [(&'static str, &str); 4] {
+        [
+            ("AWS_ENDPOINT_URL", &self.url),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+            ("AWS_REGION", REGION),
+        ]
+    }
+
+    /// Its log, for messages.
+    pub(crate) fn log(&self) -> &Path {
+        self.process.log()
+    }
+
+    fn control(&self, path: &str) -> String {
+        format!("{}/_sandbox/{path}", self.url)
+    }
+
+    fn read<T: DeserializeOwned>(&self, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> T {
+        let mut response = response
+            .unwrap_or_else(|error| panic!("the stand-in does not answer: {error}\n{}", self.process.log_tail()));
+        let status = response.status();
+        let text = response.body_mut().read_to_string().expect("the answer can be read");
+        assert!(status.is_success(), "the stand-in refuses: {text}");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("the stand-in answers {text:?}: {error}"))
+    }
+}
+
+/// Any key opens the stand-in.
+const ACCESS_KEY: &str = "test";
+const SECRET_KEY: &str = "test";
