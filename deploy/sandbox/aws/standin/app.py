@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+from moto.iam.models import get_account_id_from
+
 from standin import control, regions
-from standin.calls import DEFAULT_ACCOUNT, Answer, Call, Scope, parse, scope_of
+from standin.calls import Answer, Call, Scope, parse, scope_of
 from standin.ec2.dispatch import handle as handle_ec2
 from standin.errors import AwsError, ConnectionCut, render
 from standin.faults import Fault
 from standin.moto_backend import run_other
+from standin.s3.dispatch import handle as handle_s3
 from standin.world import World
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -44,7 +47,7 @@ class Application:
     def _aws(self, environ: dict[str, Any], body: bytes) -> Answer:
         began = time.time()
         scope = scope_of(environ)
-        account = self.world.settings.accounts.get(scope.access_key, DEFAULT_ACCOUNT)
+        account = self.world.settings.accounts.get(scope.access_key) or get_account_id_from(scope.access_key)
         call = Call(scope.service, "", scope.region, account, environ, body, params={})
         fault: Fault | None = None
         answer: Answer | None = None
@@ -85,6 +88,8 @@ class Application:
         with self.world.lock:
             if call.service == "ec2":
                 return handle_ec2(self.world, call)
+            if call.service == "s3":
+                return handle_s3(self.world, call)
             return run_other(call)
 
 

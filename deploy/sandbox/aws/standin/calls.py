@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import re
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
+from moto.core.model import OperationModel
 from moto.core.parse import PROTOCOL_PARSERS
 from moto.core.request import Request, determine_request_protocol
 from moto.core.routing import get_service_router
 from werkzeug.exceptions import NotFound
-
-DEFAULT_ACCOUNT = "123456789012"
-
-#: Services whose endpoint is the same in every region.
-GLOBAL_SERVICES = frozenset({"iam"})
 
 _SCOPE = re.compile(r"Credential=(?P<key>[^/,\s]+)/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
 _READ_PREFIXES = ("Describe", "Get", "List", "Head", "Search", "Lookup")
@@ -83,6 +78,12 @@ def scope_of(environ: dict[str, Any]) -> Scope:
     return Scope(found["key"], found["region"], found["service"].lower(), signed=True)
 
 
+def _is_content(operation: OperationModel) -> bool:
+    """Whether the body is an object's content, which is no parameter."""
+    payload = operation.input_shape.serialization.get("payload") if operation.input_shape else None
+    return payload is not None and operation.input_shape.members[payload].type_name == "blob"
+
+
 def _unsigned_service(environ: dict[str, Any]) -> str:
     if environ.get("HTTP_X_AMZ_TARGET", "").startswith("AmazonSSM"):
         return "ssm"
@@ -104,22 +105,17 @@ def parse(environ: dict[str, Any], body: bytes, scope: Scope, account: str) -> C
     except (NotFound, NotImplementedError):
         return call
     call.action = str(operation.name)
-    if scope.service == "s3":
-        call.params = {**path_params, **request.args.to_dict()}
-    elif scope.service == "ssm":
-        call.params = json.loads(body or b"{}")
-    else:
-        protocol = determine_request_protocol(operation.service_model, request.content_type)
-        parsed = PROTOCOL_PARSERS[protocol](operation).parse(
-            {
-                "method": request.method,
-                "values": request.values,
-                "headers": request.headers,
-                "body": body,
-                "url_path": request.path,
-                "url_params": path_params,
-            }
-        )
-        call.params = dict(parsed)
+    protocol = determine_request_protocol(operation.service_model, request.content_type)
+    parsed = PROTOCOL_PARSERS[protocol](operation).parse(
+        {
+            "method": request.method,
+            "values": request.values,
+            "headers": request.headers,
+            "body": b"" if _is_content(operation) else body,
+            "url_path": request.path,
+            "url_params": path_params,
+        }
+    )
+    call.params = {**dict(parsed), **path_params} if scope.service == "s3" else dict(parsed)
     call.sent = copy.deepcopy(call.params)
     return call

@@ -1,0 +1,1 @@
+"""S3: the behaviours, one concept a module; `dispatch` lists them."""
