@@ -3,6 +3,7 @@
 #
 # In this order: a program in $KUBEBUILDER_ASSETS; kubectl and helm of a fitting version on the PATH; one that was built
 # earlier; a build from go.mod, once, into ${XDG_CACHE_HOME:-~/.cache}/rayward/<hash of go.mod and go.sum>/bin.
+# With --present it does nothing but to say, by its exit code, whether all are there without a build.
 set -euo pipefail
 # shellcheck source=deploy/sandbox/tools/cache.sh
 source "$(dirname "$0")/cache.sh"
@@ -67,6 +68,13 @@ provide() {
     fi
     ln -sfn "$path" "$installed/bin/$name"
 }
+
+if [[ ${1:-} == --present ]]; then
+    for name in etcd kube-apiserver kube-controller-manager kubectl helm; do
+        present "$name" >/dev/null || exit 1
+    done
+    exit 0
+fi
 
 mkdir -p "$installed/bin"
 provide etcd go.etcd.io/etcd/server/v3 "half a minute"

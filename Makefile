@@ -1,0 +1,47 @@
+# `make help` says what there is. The logs of all steps are under target/logs, those of the tests under target/test-logs.
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test tools release-check clean preflight
+
+sandbox := deploy/sandbox
+aws := $(sandbox)/aws
+step := .ci/step
+python := $(CURDIR)/target/sandbox/venv/bin/python
+inside := $(CURDIR)/$(sandbox)/inside
+scripts := .ci/run .ci/step $(addprefix $(sandbox)/,inside first-process enter demo) $(wildcard $(sandbox)/tools/*.sh)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: tools ## Rayward at work on a sandbox of this machine, narrated; KEEP=1 leaves it running for you to try
+	@$(step) build "5 minutes the first time" cargo test --locked --no-run --test demo
+	@$(sandbox)/demo up
+
+demo-down: ## ends what `make demo KEEP=1` left running
+	@$(sandbox)/demo down
+
+test: also_needed := shellcheck=shellcheck
+test: tools ## everything that guards main; what CI runs
+	@$(step) shellcheck "seconds" shellcheck $(scripts)
+	@$(step) fmt "seconds" cargo fmt --check
+	@$(step) clippy "5 minutes the first time" cargo clippy --locked --all-targets -- -D warnings
+	@$(step) build "10 minutes the first time" cargo test --locked --no-run
+	@$(step) --tests cargo-test "a few minutes" cargo test --locked --no-fail-fast
+	@$(step) ruff "seconds" $(python) -m ruff check $(aws)
+	@$(step) ruff-format "seconds" $(python) -m ruff format --check $(aws)
+	@$(step) mypy "a minute" env --chdir=$(aws) $(python) -m mypy .
+	@$(step) --tests pytest "a minute" env --chdir=$(aws) $(inside) $(python) -m pytest
+	@echo "All of it is green."
+
+tools: preflight ## the programs of the sandbox, built or found once (10 minutes the first time)
+	@$(sandbox)/tools/build.sh
+	@$(sandbox)/tools/venv.sh
+
+preflight:
+	@$(sandbox)/tools/preflight.sh $(also_needed)
+
+release-check: preflight ## what is too slow for every run: the release build
+	@$(step) release-build "10 minutes" cargo build --locked --release
+	@$(step) release-runs "a second" target/release/rayward crd
+
+clean: demo-down ## removes what was built here; the tools stay in their cache, ~/.cache/rayward
+	cargo clean
