@@ -1,6 +1,6 @@
 //! What is said to S3 about buckets.
 
-use std::{collections::BTreeMap, error::Error, future::Future, time::Duration};
+use std::{collections::BTreeSet, error::Error, future::Future, time::Duration};
 
 use aws_sdk_s3::{
     error::{ProvideErrorMetadata, SdkError},
@@ -11,10 +11,12 @@ use aws_sdk_s3::{
     },
 };
 
+use futures::{FutureExt, TryFutureExt, future::BoxFuture};
+
 use super::{Bucket, BucketChange, Contents, Fill, Look, Retag, Settings, Step, Why, name::PREFIX};
 use crate::{
-    aws::{AwsCall, AwsError, Clients, ErrorClass, Scope},
-    resources::{Answer, gone},
+    aws::{AwsCall, AwsError, Clients, ErrorClass, Scope, pace::Turn},
+    resources::{Answer, ResourceChange, gone},
     tags::{CLUSTER_UID, RELEASED_BY, Tags},
 };
 
@@ -32,7 +34,7 @@ const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 /// What AWS answered, with its class.
 pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Bucket>, AwsError> {
     let mut found = Vec::new();
-    let named: std::collections::BTreeSet<&str> = scope.bucket_names.iter().map(String::as_str).collect();
+    let named: BTreeSet<&str> = scope.bucket_names.iter().map(String::as_str).collect();
     let mut pages = clients.s3.list_buckets().max_buckets(PAGE).into_paginator().send();
     while let Some(page) = clients
         .gate
@@ -68,9 +70,10 @@ impl BucketChange {
             Step::Look { at, generation } => {
                 let _turn = self.turn(clients).await?;
                 let tags = self.tags(clients).await?;
-                let settings = match self.is_ours(&tags) {
-                    true => Some(self.settings(clients).await?),
-                    false => None,
+                let settings = if self.is_ours(&tags) {
+                    Some(self.settings(clients).await?)
+                } else {
+                    None
                 };
                 let look = Some(Look {
                     at: *at,
@@ -130,13 +133,20 @@ impl BucketChange {
         tags.get(CLUSTER_UID) == Some(&self.cluster_uid)
     }
 
-    pub(super) async fn send<T, E, F>(&self, clients: &Clients, call: AwsCall, request: F) -> Result<T, AwsError>
+    /// Makes a call; boxed, since the futures of the SDK are large.
+    pub(super) fn send<'a, T, E, F>(
+        &'a self,
+        clients: &'a Clients,
+        call: AwsCall,
+        request: F,
+    ) -> BoxFuture<'a, Result<T, AwsError>>
     where
-        F: Future<Output = Result<T, SdkError<E>>>,
+        T: Send,
+        F: Future<Output = Result<T, SdkError<E>>> + Send + 'a,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
-        let result = clients.gate.send(call, &self.name, request).await;
-        result.map_err(|error| self.explain(error))
+        let answer = clients.gate.send(call, &self.name, request);
+        answer.map_err(|error| self.explain(error)).boxed()
     }
 
     /// Adds what a person can do to an error that says little.
@@ -156,9 +166,9 @@ impl BucketChange {
         error
     }
 
-    async fn turn(&self, clients: &Clients) -> Result<crate::aws::pace::Turn, AwsError> {
+    async fn turn(&self, clients: &Clients) -> Result<Turn, AwsError> {
         clients.looks.turn(LOOK_PATIENCE).await.ok_or_else(|| AwsError {
-            call: crate::resources::ResourceChange::call(self),
+            call: self.call(),
             subject: self.name.clone(),
             class: ErrorClass::Waiting,
             code: "ManyLooks".into(),
@@ -340,7 +350,7 @@ fn all_blocked() -> PublicAccessBlockConfiguration {
         .build()
 }
 
-fn s3_tags(tags: &BTreeMap<String, String>) -> Vec<Tag> {
+fn s3_tags(tags: &Tags) -> Vec<Tag> {
     tags.iter()
         .filter_map(|(key, value)| Tag::builder().key(key).value(value).build().ok())
         .collect()

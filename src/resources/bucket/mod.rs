@@ -20,7 +20,7 @@ pub use apply::list;
 pub use name::{bucket_name, name_prefix, names};
 pub use ownership::{Ownership, released_by};
 pub use plan::{plan, plan_deletion, status};
-pub use shelf::shelve;
+pub use shelf::{Concern, shelve};
 
 use super::{Answer, Resource, ResourceChange};
 use crate::{
@@ -301,11 +301,14 @@ impl BucketChange {
             contents: seen.contents.or(before.contents),
             lost_tags: untagged && (before.lost_tags || is_ours(&before.tags)),
         };
-        let shelf = if is_ours(&bucket.tags) {
+        let place = if is_ours(&bucket.tags) {
             &mut shelf.ours
         } else {
             &mut shelf.others
         };
-        shelf.insert(self.name.clone(), bucket);
+        place.insert(self.name.clone(), bucket);
     }
 }
+
+#[cfg(test)]
+mod tests;

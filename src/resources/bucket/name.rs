@@ -80,3 +80,85 @@ fn readable(text: &str, length: usize) -> String {
         trimmed => trimmed.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(installation: &str, namespace: &str, name: &str) -> ClusterId {
+        ClusterId {
+            installation: installation.into(),
+            uid: "uid".into(),
+            namespace: namespace.into(),
+            namespace_uid: "ns-uid".into(),
+            name: name.into(),
+        }
+    }
+
+    fn name(id: &ClusterId, purpose: &str) -> String {
+        derived_name(id, "ap-southeast-1", "123456789012", purpose)
+    }
+
+    #[test]
+    fn a_name_shows_what_it_is_for_and_never_changes() {
+        // A change of this name would leave the data of every cluster behind.
+        assert_eq!(name(&id("inst", "ml", "lab"), "raw"), "rayward-ml-lab-raw-scnr2mi253");
+    }
+
+    #[test]
+    fn each_part_of_what_a_bucket_is_makes_another_name() {
+        let long = "a-name-that-is-far-too-long-to-be-shown-as-a-whole";
+        let names: BTreeSet<String> = [
+            name(&id("inst", "ml", "lab"), "raw"),
+            name(&id("inst-2", "ml", "lab"), "raw"),
+            name(&id("inst", "ml-lab", "raw"), "raw"),
+            name(&id("inst", "ml", "lab-raw"), "raw"),
+            name(&id("inst", "ml", "lab"), "raw-raw"),
+            name(&id("inst", "ml", &format!("{long}-1")), "raw"),
+            name(&id("inst", "ml", &format!("{long}-2")), "raw"),
+            name(&id("inst", "ml", "lab"), &format!("{long}-1")),
+            name(&id("inst", "ml", "lab"), &format!("{long}-2")),
+            derived_name(&id("inst", "ml", "lab"), "eu-west-1", "123456789012", "raw"),
+            derived_name(&id("inst", "ml", "lab"), "ap-southeast-1", "210987654321", "raw"),
+        ]
+        .into();
+        assert_eq!(names.len(), 11, "{names:#?}");
+    }
+
+    #[test]
+    fn the_users_own_name_is_taken_as_it_is() {
+        let wanted = Wanted {
+            purpose: "raw".into(),
+            name: Some("my.data".into()),
+        };
+        assert_eq!(bucket_name(&id("inst", "ml", "lab"), "r", "a", &wanted), "my.data");
+    }
+
+    proptest! {
+        #[test]
+        fn every_name_is_legal_and_begins_as_its_cluster_does(
+            installation in ".{0,40}", namespace in "[a-z0-9.-]{1,63}", cluster in "[a-zA-Z0-9.-]{1,80}", purpose in ".{0,40}",
+        ) {
+            let id = id(&installation, &namespace, &cluster);
+            let name = name(&id, &purpose);
+            let legal = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+            prop_assert!((3..=63).contains(&name.len()), "{name}");
+            prop_assert!(name.chars().all(legal) && !name.ends_with('-'), "{name}");
+            prop_assert!(name.starts_with(&name_prefix(&id)), "{name}");
+            // S3 keeps these for itself.
+            prop_assert!(!["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|end| name.ends_with(end)));
+        }
+
+        #[test]
+        fn different_buckets_have_different_names(
+            a in ("[a-z-]{1,6}", "[a-z-]{1,40}", "[a-z-]{1,40}"), b in ("[a-z-]{1,6}", "[a-z-]{1,40}", "[a-z-]{1,40}"),
+        ) {
+            let name = |(namespace, cluster, purpose): &(String, String, String)| name(&id("i", namespace, cluster), purpose);
+            prop_assert_eq!(a == b, name(&a) == name(&b));
+        }
+    }
+}

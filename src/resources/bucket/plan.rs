@@ -358,7 +358,7 @@ fn rested(at: Timestamp) -> Timestamp {
 
 /// When a bucket is looked at after `look`: once an interval, each at its own point of it, so that the looks at many
 /// buckets are spread evenly however they began.
-fn next_look(bucket: &str, look: &Look, interval: Duration) -> Timestamp {
+pub(super) fn next_look(bucket: &str, look: &Look, interval: Duration) -> Timestamp {
     let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
     let phase = i64::try_from(name::bits(&[bucket]) >> 1).unwrap_or_default() % interval;
     let last = (look.at.as_millisecond() - phase).div_euclid(interval);

@@ -1,51 +1,58 @@
-//! Which buckets of the account concern a cluster.
+//! Which buckets of the account concern a cluster, and what is remembered of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{Bucket, name_prefix, names};
-use crate::{api::RayClusterStatus, tags::CLUSTER_UID, validate::ValidCluster};
+use crate::{api::RayClusterStatus, observe::Shelf, tags::CLUSTER_UID, validate::ValidCluster};
 
-/// Picks the buckets that concern `cluster` out of a listing of the account (by name), and puts them into its own and
-/// the others. `looked_at` is what earlier passes remember: the listing says nothing but names.
-///
-/// They are those that it asks for, those that its status names, and those whose names begin as Rayward makes them for
-/// this cluster. A bucket that was not looked at yet, or is another's, is among the others.
-#[must_use]
+/// Which buckets of the account concern a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Concern {
+    /// Those that it asks for and those that its status names.
+    pub names: BTreeSet<String>,
+    /// Those whose names begin as Rayward makes them for this cluster: it may have asked for them once.
+    pub prefix: String,
+}
+
+impl Concern {
+    /// What concerns `cluster`. Without the account only the names that the user gave are known.
+    #[must_use]
+    pub fn of(cluster: &ValidCluster, account: Option<&str>, recorded: &RayClusterStatus) -> Self {
+        let wanted: Vec<String> = match account {
+            Some(account) => names(cluster, account).map(|(name, _)| name).collect(),
+            None => cluster
+                .buckets
+                .iter()
+                .filter_map(|bucket| bucket.name.clone())
+                .collect(),
+        };
+        let recorded = recorded.buckets.iter().map(|bucket| bucket.name.clone());
+        Self {
+            names: wanted.into_iter().chain(recorded).collect(),
+            prefix: name_prefix(&cluster.id),
+        }
+    }
+}
+
+/// Puts buckets of a listing where they belong: among the cluster's or the others. The listing says nothing but names
+/// and regions; all else is `remembered` from the changes of earlier passes, each folded into it
+/// ([`crate::resources::ResourceChange::fold_shelf`]). What was not looked at yet is among the others.
 pub fn shelve(
-    cluster: &ValidCluster,
-    account: &str,
-    recorded: &RayClusterStatus,
-    listed: &BTreeMap<String, Bucket>,
-    looked_at: &BTreeMap<String, Bucket>,
-) -> (BTreeMap<String, Bucket>, BTreeMap<String, Bucket>) {
-    let prefix = name_prefix(&cluster.id);
-    let by_prefix = listed
-        .range(prefix.clone()..)
-        .map(|(name, _)| name)
-        .take_while(|name| name.starts_with(&prefix));
-    let by_record = recorded
-        .buckets
-        .iter()
-        .map(|bucket| &bucket.name)
-        .filter(|name| listed.contains_key(*name));
-    let concerning: BTreeSet<String> = names(cluster, account)
-        .map(|(name, _)| name)
-        .filter(|name| listed.contains_key(name))
-        .chain(by_prefix.cloned())
-        .chain(by_record.cloned())
-        .collect();
-    concerning
-        .into_iter()
-        .filter_map(|name| {
-            let listed = listed.get(&name)?;
-            let bucket = match looked_at.get(&name) {
-                Some(known) => Bucket {
-                    region: listed.region.clone(),
-                    ..known.clone()
-                },
-                None => listed.clone(),
-            };
-            Some((name, bucket))
-        })
-        .partition(|(_, bucket)| bucket.tags.get(CLUSTER_UID) == Some(&cluster.id.uid))
+    shelf: &mut Shelf<Bucket>,
+    listed: impl IntoIterator<Item = Bucket>,
+    remembered: &Shelf<Bucket>,
+    cluster_uid: &str,
+) {
+    for listed in listed {
+        let bucket = match remembered.get(&listed.name) {
+            Some(known) => Bucket {
+                region: listed.region,
+                ..known.clone()
+            },
+            None => listed,
+        };
+        let is_ours = bucket.tags.get(CLUSTER_UID).is_some_and(|uid| uid == cluster_uid);
+        let place = if is_ours { &mut shelf.ours } else { &mut shelf.others };
+        place.insert(bucket.name.clone(), bucket);
+    }
 }
