@@ -161,6 +161,7 @@ impl Aws for Clients {
     }
 
     async fn apply(&self, change: &Change) -> Result<Answer, AwsError> {
-        change.apply(self).await
+        // The futures of the SDK are large.
+        Box::pin(change.apply(self)).await
     }
 }

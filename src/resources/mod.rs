@@ -70,8 +70,8 @@ pub trait ResourceChange: fmt::Display {
     /// Enters the change and its answer into what was observed, as the next look at AWS will show it.
     fn fold(&self, answer: &Answer, items: &mut BTreeMap<String, Self::Item>);
     /// The same where an answer also tells whose something is: only a look at a bucket does.
-    fn fold_shelf(&self, answer: &Answer, shelf: &mut Shelf<Self::Item>) {
-        self.fold(answer, &mut shelf.ours);
+    fn fold_shelf(&self, answer: &Answer, all: &mut Shelf<Self::Item>) {
+        self.fold(answer, &mut all.ours);
     }
 }
 
@@ -265,8 +265,8 @@ impl TagChange {
         Ok(Answer::Done)
     }
 
-    fn fold<T: Resource>(&self, shelf: &mut Shelf<T>) {
-        if let Some(item) = shelf.ours.get_mut(&self.id) {
+    fn fold<T: Resource>(&self, all: &mut Shelf<T>) {
+        if let Some(item) = all.ours.get_mut(&self.id) {
             item.tags_mut().extend(self.tags.clone());
         }
     }

@@ -10,7 +10,6 @@ use aws_sdk_s3::{
         ServerSideEncryptionConfiguration, ServerSideEncryptionRule, Tag, Tagging, VersioningConfiguration,
     },
 };
-
 use futures::{FutureExt, TryFutureExt, future::BoxFuture};
 
 use super::{Bucket, BucketChange, Contents, Fill, Look, Retag, Settings, Step, Why, name::PREFIX};
@@ -141,7 +140,7 @@ impl BucketChange {
         request: F,
     ) -> BoxFuture<'a, Result<T, AwsError>>
     where
-        T: Send,
+        T: Send + 'a,
         F: Future<Output = Result<T, SdkError<E>>> + Send + 'a,
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {

@@ -17,10 +17,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 pub use apply::list;
-pub use name::{bucket_name, name_prefix, names};
+pub use name::{PREFIX, bucket_name, name_prefix, names};
 pub use ownership::{Ownership, released_by};
 pub use plan::{plan, plan_deletion, status};
-pub use shelf::{Concern, shelve};
+pub use shelf::shelve;
 
 use super::{Answer, Resource, ResourceChange};
 use crate::{
@@ -248,22 +248,22 @@ impl ResourceChange for BucketChange {
         }
     }
 
-    fn fold_shelf(&self, answer: &Answer, shelf: &mut Shelf<Bucket>) {
+    fn fold_shelf(&self, answer: &Answer, buckets: &mut Shelf<Bucket>) {
         match (&self.step, answer) {
             // Whose it is is known by a look alone: where a bucket exists already, S3 may answer as if it were new.
             (Step::Create { .. }, _) => {
-                if shelf.get(&self.name).is_none() {
+                if buckets.get(&self.name).is_none() {
                     let bucket = Bucket {
                         name: self.name.clone(),
                         ..Bucket::default()
                     };
-                    shelf.others.insert(self.name.clone(), bucket);
+                    buckets.others.insert(self.name.clone(), bucket);
                 }
             }
-            (_, Answer::Bucket(seen)) => self.fold_look(seen, shelf),
+            (_, Answer::Bucket(seen)) => self.fold_look(seen, buckets),
             _ => {
-                self.fold(answer, &mut shelf.ours);
-                self.fold(answer, &mut shelf.others);
+                self.fold(answer, &mut buckets.ours);
+                self.fold(answer, &mut buckets.others);
             }
         }
     }
@@ -283,12 +283,9 @@ impl BucketChange {
     }
 
     /// Enters what was seen, and puts the bucket where its tags say that it belongs.
-    fn fold_look(&self, seen: &Bucket, shelf: &mut Shelf<Bucket>) {
-        let before = shelf
-            .ours
-            .remove(&self.name)
-            .or_else(|| shelf.others.remove(&self.name))
-            .unwrap_or_default();
+    fn fold_look(&self, seen: &Bucket, buckets: &mut Shelf<Bucket>) {
+        let other = buckets.others.remove(&self.name);
+        let before = buckets.ours.remove(&self.name).or(other).unwrap_or_default();
         let is_ours = |tags: &Tags| tags.get(CLUSTER_UID) == Some(&self.cluster_uid);
         let untagged = ![CLUSTER_UID, RELEASED_BY]
             .iter()
@@ -302,9 +299,9 @@ impl BucketChange {
             lost_tags: untagged && (before.lost_tags || is_ours(&before.tags)),
         };
         let place = if is_ours(&bucket.tags) {
-            &mut shelf.ours
+            &mut buckets.ours
         } else {
-            &mut shelf.others
+            &mut buckets.others
         };
         place.insert(self.name.clone(), bucket);
     }

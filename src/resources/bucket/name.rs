@@ -13,7 +13,7 @@ const CLUSTER_LENGTH: usize = 25;
 /// Most of a name that shows the purpose: with the rest, S3's limit of 63.
 const PURPOSE_LENGTH: usize = 18;
 /// What every name that Rayward makes begins with.
-pub(super) const PREFIX: &str = "rayward-";
+pub const PREFIX: &str = "rayward-";
 
 /// The name of a bucket: the one that the user gave, or `rayward-<namespace>-<cluster>-<purpose>-<hash>`. The readable
 /// parts may be shortened; the hash covers the whole of them, the installation, the account and the region.

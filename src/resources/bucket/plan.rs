@@ -270,7 +270,7 @@ impl<'p, 'a> Plans<'p, 'a> {
         if age >= interval || bucket.look.is_some_and(|look| look.generation < cluster.generation) {
             self.look(bucket, true);
         } else {
-            self.planner.check_in(interval - age);
+            self.planner.check_in(interval.saturating_sub(age));
         }
     }
 
@@ -292,12 +292,14 @@ impl<'p, 'a> Plans<'p, 'a> {
             .refusals
             .get(&action.key())
             .filter(|refusal| refusal.until > self.now);
-        if let Some(refusal) = refusal.filter(|_| tolerant) {
-            if refusal.class != ErrorClass::Terminal && refusal.times < LOOK_PATIENCE {
-                self.planner
-                    .check_in(refusal.until.duration_since(self.now).unsigned_abs());
-                return false;
-            }
+        if let Some(refusal) = refusal
+            && tolerant
+            && refusal.class != ErrorClass::Terminal
+            && refusal.times < LOOK_PATIENCE
+        {
+            self.planner
+                .check_in(refusal.until.duration_since(self.now).unsigned_abs());
+            return false;
         }
         let taken = refusal.is_none();
         self.planner.act(Subject::Buckets, action);

@@ -1,58 +1,33 @@
-//! Which buckets of the account concern a cluster, and what is remembered of them.
+//! What is known of the buckets that concern a cluster.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use super::{Bucket, name_prefix, names};
-use crate::{api::RayClusterStatus, observe::Shelf, tags::CLUSTER_UID, validate::ValidCluster};
+use super::Bucket;
+use crate::{observe::Shelf, tags::CLUSTER_UID, validate::ValidCluster};
 
-/// Which buckets of the account concern a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Concern {
-    /// Those that it asks for and those that its status names.
-    pub names: BTreeSet<String>,
-    /// Those whose names begin as Rayward makes them for this cluster: it may have asked for them once.
-    pub prefix: String,
-}
-
-impl Concern {
-    /// What concerns `cluster`. Without the account only the names that the user gave are known.
-    #[must_use]
-    pub fn of(cluster: &ValidCluster, account: Option<&str>, recorded: &RayClusterStatus) -> Self {
-        let wanted: Vec<String> = match account {
-            Some(account) => names(cluster, account).map(|(name, _)| name).collect(),
-            None => cluster
-                .buckets
-                .iter()
-                .filter_map(|bucket| bucket.name.clone())
-                .collect(),
-        };
-        let recorded = recorded.buckets.iter().map(|bucket| bucket.name.clone());
-        Self {
-            names: wanted.into_iter().chain(recorded).collect(),
-            prefix: name_prefix(&cluster.id),
-        }
-    }
-}
-
-/// Puts buckets of a listing where they belong: among the cluster's or the others. The listing says nothing but names
-/// and regions; all else is `remembered` from the changes of earlier passes, each folded into it
-/// ([`crate::resources::ResourceChange::fold_shelf`]). What was not looked at yet is among the others.
+/// Completes the `listed` buckets that concern `cluster` (by name) with what earlier looks at them tell, and puts them
+/// into its own and the others. The listing says nothing but names and regions, so that a bucket that was not looked
+/// at yet is among the others.
+#[must_use]
 pub fn shelve(
-    shelf: &mut Shelf<Bucket>,
-    listed: impl IntoIterator<Item = Bucket>,
-    remembered: &Shelf<Bucket>,
-    cluster_uid: &str,
-) {
-    for listed in listed {
-        let bucket = match remembered.get(&listed.name) {
-            Some(known) => Bucket {
-                region: listed.region,
-                ..known.clone()
-            },
-            None => listed,
-        };
-        let is_ours = bucket.tags.get(CLUSTER_UID).is_some_and(|uid| uid == cluster_uid);
-        let place = if is_ours { &mut shelf.ours } else { &mut shelf.others };
-        place.insert(bucket.name.clone(), bucket);
-    }
+    cluster: &ValidCluster,
+    listed: BTreeMap<String, Bucket>,
+    looked_at: &Shelf<Bucket>,
+) -> (BTreeMap<String, Bucket>, BTreeMap<String, Bucket>) {
+    listed
+        .into_iter()
+        .map(|(name, listed)| match looked_at.get(&name) {
+            Some(known) => {
+                let region = listed.region;
+                (
+                    name,
+                    Bucket {
+                        region,
+                        ..known.clone()
+                    },
+                )
+            }
+            None => (name, listed),
+        })
+        .partition(|(_, bucket)| bucket.tags.get(CLUSTER_UID) == Some(&cluster.id.uid))
 }

@@ -25,12 +25,12 @@ struct Stored {
 }
 
 impl FakeS3 {
-    fn listed(&self) -> Vec<Bucket> {
+    fn listed(&self) -> BTreeMap<String, Bucket> {
         let bucket = |name: &String| Bucket {
             name: name.clone(),
             ..Bucket::default()
         };
-        self.0.keys().map(bucket).collect()
+        self.0.keys().map(|name| (name.clone(), bucket(name))).collect()
     }
 
     fn apply(&mut self, change: &BucketChange) -> Answer {
@@ -150,10 +150,10 @@ impl World {
 
     /// What the next pass sees.
     fn sweep(&mut self) {
-        let shelf = &mut self.observed.inventory.bucket;
-        *shelf = Shelf::default();
-        shelf.swept = Source::Known(());
-        shelve(shelf, self.s3.listed(), &self.remembered, &self.cluster.id.uid);
+        let buckets = &mut self.observed.inventory.bucket;
+        *buckets = Shelf::default();
+        buckets.swept = Source::Known(());
+        (buckets.ours, buckets.others) = shelve(&self.cluster, self.s3.listed(), &self.remembered);
     }
 
     fn restart(&mut self) {
