@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
+from moto.core.parse import RequestParserError
 from moto.iam.models import get_account_id_from
 
 from standin import control, regions
@@ -53,7 +54,7 @@ class Application:
         answer: Answer | None = None
         try:
             _check_scope(scope)
-            call = parse(environ, body, scope, account)
+            call = _parsed(environ, body, scope, account)
             fault = self.world.faults.take(call)
             answer = self._answer(call, fault)
         except AwsError as error:
@@ -91,6 +92,14 @@ class Application:
             if call.service == "s3":
                 return handle_s3(self.world, call)
             return run_other(call)
+
+
+def _parsed(environ: dict[str, Any], body: bytes, scope: Scope, account: str) -> Call:
+    try:
+        return parse(environ, body, scope, account)
+    except (ValueError, TypeError, KeyError, RequestParserError) as error:
+        code = {"s3": "MalformedXML", "ssm": "SerializationException"}.get(scope.service, "MalformedQueryString")
+        raise AwsError(code, f"The request cannot be read: {error}") from error
 
 
 def _check_scope(scope: Scope) -> None:

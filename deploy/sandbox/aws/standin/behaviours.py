@@ -29,16 +29,18 @@ After = Callable[["World", "Call", Any], Any]
 class Stage(IntEnum):
     """When a hook runs before moto."""
 
+    #: Refuses an incomplete request.
+    FORM = 1
     #: Recognises a repeated call and answers it.
-    REPETITION = 1
+    REPETITION = 2
     #: Refuses what names something that does not exist.
-    EXISTENCE = 2
+    EXISTENCE = 3
     #: Refuses for any other reason. Changes nothing, so that a dry run gets the same answer.
-    CHECK = 3
+    CHECK = 4
     #: Ends a dry run.
-    DRY_RUN = 4
+    DRY_RUN = 5
     #: Rewrites the parameters for moto, and notes what is about to change.
-    PREPARE = 5
+    PREPARE = 6
 
 
 class Registry:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import re
+import uuid
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
@@ -33,6 +35,8 @@ class Call:
     params: dict[str, Any]
     #: The parameters as they were sent, which no behaviour has changed.
     sent: dict[str, Any] = field(default_factory=dict)
+    #: What AWS calls the request ID, in every answer.
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     #: Scratch space in which a behaviour leaves something for its later hook.
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -105,6 +109,8 @@ def parse(environ: dict[str, Any], body: bytes, scope: Scope, account: str) -> C
     except (NotFound, NotImplementedError):
         return call
     call.action = str(operation.name)
+    if scope.service == "ssm":
+        json.loads(body or b"{}")  # the parser takes what is no JSON for an empty object
     protocol = determine_request_protocol(operation.service_model, request.content_type)
     parsed = PROTOCOL_PARSERS[protocol](operation).parse(
         {

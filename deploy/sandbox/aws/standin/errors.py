@@ -7,8 +7,6 @@ from xml.sax.saxutils import escape
 
 from standin.calls import Answer, Call
 
-REQUEST_ID = "00000000-0000-4000-8000-000000000000"
-
 
 class AwsError(Exception):
     """An error as AWS answers it: a code that SDKs match on, a message, and an HTTP status."""
@@ -31,18 +29,18 @@ class ConnectionCut(Exception):
 
 def render(call: Call, error: AwsError) -> Answer:
     """Writes `error` in the protocol of the service that was called."""
-    headers = {"x-amzn-RequestId": REQUEST_ID, **error.headers}
+    headers = {"x-amzn-RequestId": call.request_id, **error.headers}
     code, message = escape(error.code), escape(error.message)
     if call.service == "ec2":
         body = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>{code}</Code>'
-            f"<Message>{message}</Message></Error></Errors><RequestID>{REQUEST_ID}</RequestID></Response>"
+            f"<Message>{message}</Message></Error></Errors><RequestID>{call.request_id}</RequestID></Response>"
         )
         headers["Content-Type"] = "text/xml;charset=UTF-8"
     elif call.service == "s3":
         body = (
             f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>'
-            f"{error.detail}<RequestId>{REQUEST_ID}</RequestId></Error>"
+            f"{error.detail}<RequestId>{call.request_id}</RequestId></Error>"
         )
         headers["Content-Type"] = "application/xml"
         if call.environ["REQUEST_METHOD"] == "HEAD":
@@ -55,7 +53,7 @@ def render(call: Call, error: AwsError) -> Answer:
         fault = "Sender" if error.status < 500 else "Receiver"
         body = (
             f"<ErrorResponse><Error><Type>{fault}</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-            f"<RequestId>{REQUEST_ID}</RequestId></ErrorResponse>"
+            f"<RequestId>{call.request_id}</RequestId></ErrorResponse>"
         )
         headers["Content-Type"] = "text/xml"
     return Answer(error.status, headers, body.encode(), error_code=error.code)

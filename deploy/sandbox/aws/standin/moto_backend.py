@@ -19,7 +19,7 @@ from moto.utilities.utils import get_partition
 from werkzeug.exceptions import HTTPException
 
 from standin.calls import Answer, Call
-from standin.errors import REQUEST_ID, AwsError
+from standin.errors import AwsError
 
 _other_services = DomainDispatcherApplication(create_backend_app)
 
@@ -74,9 +74,9 @@ def serialize_ec2(call: Call, result: object) -> Answer:
     serialized = serializer.serialize(result)
     headers = {key: str(value) for key, value in serialized["headers"].items()}
     headers.setdefault("Content-Type", "text/xml;charset=UTF-8")
-    headers["x-amzn-RequestId"] = REQUEST_ID
-    body = serialized["body"]
-    return Answer(int(serialized["status_code"]), headers, body.encode() if isinstance(body, str) else body)
+    headers["x-amzn-RequestId"] = call.request_id
+    body = str(serialized["body"]).replace(">request-id<", f">{call.request_id}<", 1)
+    return Answer(int(serialized["status_code"]), headers, body.encode())
 
 
 def run_other(call: Call) -> Answer:

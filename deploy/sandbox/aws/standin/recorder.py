@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Any, TextIO
 
 from standin.calls import Answer, Call
 from standin.ids import ids_in
 
+#: Enough for any test, and for a day of a sandbox that is left running.
+_MOST_RECORDS = 200_000
 #: A read of a large account names thousands of ids, and nobody asks for them.
 _MOST_IDS_OF_A_READ = 100
 #: Parameters that are never recorded: user data and key or object contents.
@@ -41,7 +44,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._log = log
         self._next = 1
-        self._records: list[Record] = []
+        self._records: deque[Record] = deque(maxlen=_MOST_RECORDS)
 
     def add(self, call: Call, answer: Answer | None, began: float, ended: float, fault: str | None) -> None:
         """Records one call."""

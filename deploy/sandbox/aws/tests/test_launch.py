@@ -188,3 +188,49 @@ def test_amazon_linux_can_be_launched_from_its_parameter(standin: StandIn, launc
     name = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
     image = standin.client("ssm").get_parameter(Name=name)["Parameter"]["Value"]
     assert launch(ImageId=image)
+
+
+def test_what_a_launch_gets_without_asking(ec2: Any, network: Network) -> None:
+    machine = ec2.run_instances(ImageId=IMAGE, InstanceType="t2.medium", MinCount=1, MaxCount=1)["Instances"][0]
+    [subnet] = ec2.describe_subnets(SubnetIds=[machine["SubnetId"]])["Subnets"]
+    assert (subnet["DefaultForAz"], subnet["AvailabilityZone"]) == (True, f"{REGION}a")
+    assert [each["GroupName"] for each in machine["SecurityGroups"]] == ["default"]
+    machine = ec2.run_instances(**launch_request(network, SecurityGroupIds=None))["Instances"][0]
+    [group] = machine["SecurityGroups"]
+    [group] = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"]
+    assert (group["GroupName"], group["VpcId"]) == ("default", network.vpc)
+
+
+def test_an_instance_has_the_groups_of_its_interface(ec2: Any, network: Network, launch: Launch) -> None:
+    [machine] = launch(
+        SubnetId=None,
+        SecurityGroupIds=None,
+        NetworkInterfaces=[{"DeviceIndex": 0, "SubnetId": network.subnet, "Groups": [network.group]}],
+    )
+    other = ec2.create_security_group(VpcId=network.vpc, GroupName="other", Description="x")["GroupId"]
+    interface = instance(ec2, machine)["NetworkInterfaces"][0]["NetworkInterfaceId"]
+
+    def groups() -> list[list[str]]:
+        described = instance(ec2, machine)
+        [eni] = ec2.describe_network_interfaces(NetworkInterfaceIds=[interface])["NetworkInterfaces"]
+        shown = [described["SecurityGroups"], described["NetworkInterfaces"][0]["Groups"], eni["Groups"]]
+        return [[each["GroupId"] for each in each_shown] for each_shown in shown]
+
+    assert groups() == [[network.group]] * 3
+    ec2.modify_instance_attribute(InstanceId=machine, Groups=[other])
+    assert groups() == [[other]] * 3
+    ec2.modify_network_interface_attribute(NetworkInterfaceId=interface, Groups=[network.group])
+    assert groups() == [[network.group]] * 3
+
+
+def test_each_instance_of_a_launch_has_the_profile(standin: StandIn, ec2: Any, launch: Launch) -> None:
+    profile = standin.client("iam").create_instance_profile(InstanceProfileName="lab")["InstanceProfile"]["Arn"]
+    for machine in launch(MaxCount=2, IamInstanceProfile={"Name": "lab"}):
+        assert instance(ec2, machine)["IamInstanceProfile"]["Arn"] == profile
+
+
+def test_the_latest_console_output_is_for_nitro(ec2: Any, launch: Launch) -> None:
+    [xen], [nitro] = launch(), launch(InstanceType="m5.large")
+    assert refused(ec2.get_console_output, InstanceId=xen, Latest=True) == "UnsupportedOperation"
+    assert ec2.get_console_output(InstanceId=nitro, Latest=True)["InstanceId"] == nitro
+    assert ec2.get_console_output(InstanceId=xen)["InstanceId"] == xen

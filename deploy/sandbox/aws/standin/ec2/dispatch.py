@@ -14,11 +14,13 @@ from standin.ec2 import disks as disks
 from standin.ec2 import dry_run as dry_run
 from standin.ec2 import eventual_consistency
 from standin.ec2 import existence as existence
+from standin.ec2 import form as form
 from standin.ec2 import instance_attributes as instance_attributes
 from standin.ec2 import instance_states as instance_states
 from standin.ec2 import interfaces as interfaces
 from standin.ec2 import key_pairs as key_pairs
 from standin.ec2 import launch_checks as launch_checks
+from standin.ec2 import launch_defaults as launch_defaults
 from standin.ec2 import private_addresses as private_addresses
 from standin.ec2 import public_addresses as public_addresses
 from standin.ec2 import route_tables as route_tables

@@ -101,6 +101,22 @@ KINDS = {
     ),
 }
 
+#: The kinds of parameters whose name says it.
+_KIND_OF = {
+    "AllocationId": "eipalloc",
+    "AttachmentId": "eni-attach",
+    "GroupId": "sg",
+    "ImageId": "ami",
+    "InstanceId": "i",
+    "InternetGatewayId": "igw",
+    "NetworkInterfaceId": "eni",
+    "RouteTableId": "rtb",
+    "SubnetId": "subnet",
+    "VolumeId": "vol",
+    "VpcId": "vpc",
+}
+_MALFORMED = {"i": "InvalidInstanceID.Malformed", "ami": "InvalidAMIID.Malformed"}
+
 _ID = re.compile(rf"({'|'.join(sorted(KINDS, key=len, reverse=True))})-[0-9a-f]+")
 
 
@@ -135,8 +151,18 @@ def ids_named(params: Any, parameter: str = "") -> Iterator[tuple[str, str]]:
 
 @EC2.before("*", stage=Stage.EXISTENCE)
 def refuse_unknown_ids(world: World, call: Call) -> None:
-    """Every id in a changing call names something. Instances of `InstanceIds` are looked up where they are used."""
-    if not call.is_change:
+    """Every id in a call names something of its kind. Lists of ids in describes and `InstanceIds` are looked up where
+    they are used.
+    """
+    association = "eipassoc" if call.action.endswith("Address") else "rtbassoc"
+    for parameter, prefix in {**_KIND_OF, "AssociationId": association}.items():
+        value = call.params.get(parameter)
+        matched = _ID.fullmatch(value) if value is not None else None
+        if value is not None and (matched is None or matched[1] != prefix):
+            if prefix in _MALFORMED:
+                raise AwsError(_MALFORMED[prefix], f'Invalid id: "{value}" (expecting "{prefix}-...")')
+            raise AwsError(KINDS[prefix].code, KINDS[prefix].message.format(value))
+    if not call.is_change and not call.action.endswith(("Attribute", "Output")):
         return
     for parameter, each in ids_named({name: value for name, value in call.params.items() if name != "InstanceIds"}):
         if find(ec2(call), each) is None:

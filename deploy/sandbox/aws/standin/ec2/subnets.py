@@ -1,4 +1,4 @@
-"""Subnets: the zones in which they can be."""
+"""Subnets: what they must have, and the zones in which they can be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from standin.world import World
 
 @EC2.before("CreateSubnet")
 def check_zone(world: World, call: Call) -> None:
-    """A zone of the region."""
+    """A block, and a zone of the region."""
+    if not call.params.get("CidrBlock") and not call.params.get("Ipv6Native"):
+        raise AwsError("MissingParameter", "The request must contain the parameter CidrBlock")
     zone = call.params.get("AvailabilityZone")
     zones = [each.name for each in RegionsAndZonesBackend.zones[call.region]]
     if zone is not None and zone not in zones:
