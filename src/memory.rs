@@ -11,9 +11,12 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    aws::{AwsCall, AwsError, ErrorClass},
-    observe::{Pool, Refusal},
-    resources::{Answer, Change, Inventory, Kind},
+    aws::{Access, AwsCall, AwsError, ErrorClass},
+    observe::{Pool, Refusal, Shelf},
+    resources::{
+        Answer, Change, Inventory, Kind, ResourceChange,
+        bucket::{Bucket, BucketChange, Step},
+    },
     sweep::Snapshot,
 };
 
@@ -38,6 +41,8 @@ pub struct Memory {
     refusals: BTreeMap<String, Refusal>,
     /// VPCs that this process made for the cluster.
     made_vpcs: BTreeSet<String>,
+    /// Buckets as they were last looked at or changed: a listing tells their names alone.
+    buckets: Shelf<Bucket>,
     /// When the last call ended, or could last have been carried out.
     last_change: Instant,
     /// The spec that the refusals are about.
@@ -52,6 +57,7 @@ impl Memory {
             expectations: VecDeque::new(),
             refusals: BTreeMap::new(),
             made_vpcs: BTreeSet::new(),
+            buckets: Shelf::default(),
             last_change: now,
             generation: 0,
         }
@@ -68,7 +74,12 @@ impl Memory {
     /// AWS took a change. `key` is the action's.
     pub fn performed(&mut self, key: &str, change: Change, answer: Answer, at: Instant) {
         self.succeeded(key);
-        self.last_change = self.last_change.max(at);
+        if change.call().access() != Access::Read {
+            self.last_change = self.last_change.max(at);
+        }
+        if let Change::Bucket(change) = &change {
+            self.look_at_bucket(change, &answer);
+        }
         if let (Kind::Vpc, Answer::Created(id)) = (change.kind(), &answer) {
             self.made_vpcs.insert(id.clone());
         }
@@ -76,6 +87,21 @@ impl Memory {
             self.expectations.pop_front();
         }
         self.expectations.push_back(Expectation { change, answer, at });
+    }
+
+    fn look_at_bucket(&mut self, change: &BucketChange, answer: &Answer) {
+        if matches!(change.step, Step::Create { .. }) {
+            // Whatever an earlier one of this name was.
+            self.buckets.ours.remove(&change.name);
+            self.buckets.others.remove(&change.name);
+        }
+        change.fold_shelf(answer, &mut self.buckets);
+    }
+
+    /// Buckets as they were last looked at or changed.
+    #[must_use]
+    pub fn looked_at(&self) -> &Shelf<Bucket> {
+        &self.buckets
     }
 
     /// An action that is no change on AWS succeeded.
@@ -194,20 +220,30 @@ impl Expectation {
     }
 
     fn makes_or_deletes(&self) -> bool {
-        let made = matches!(self.answer, Answer::Created(_) | Answer::Launched(_));
-        let deletes = matches!(
+        use AwsCall as Call;
+        matches!(
             self.change.call(),
-            AwsCall::DeleteInternetGateway
-                | AwsCall::DeleteKeyPair
-                | AwsCall::DeleteRouteTable
-                | AwsCall::DeleteSecurityGroup
-                | AwsCall::DeleteSubnet
-                | AwsCall::DeleteVpc
-                | AwsCall::DeleteBucket
-                | AwsCall::ReleaseAddress
-                | AwsCall::TerminateInstances
-        );
-        made || deletes
+            Call::AllocateAddress
+                | Call::CreateBucket
+                | Call::CreateInternetGateway
+                | Call::CreateRouteTable
+                | Call::CreateSecurityGroup
+                | Call::CreateSubnet
+                | Call::CreateVpc
+                | Call::ImportKeyPair
+                | Call::RunInstances
+                | Call::DeleteBucket
+                | Call::DeleteInternetGateway
+                | Call::DeleteKeyPair
+                | Call::DeleteNetworkInterface
+                | Call::DeleteRouteTable
+                | Call::DeleteSecurityGroup
+                | Call::DeleteSubnet
+                | Call::DeleteVolume
+                | Call::DeleteVpc
+                | Call::ReleaseAddress
+                | Call::TerminateInstances
+        )
     }
 }
 

@@ -1,1 +1,260 @@
 use super::*;
+use crate::{
+    aws::Scope,
+    observe::Source,
+    resources::vpc::{Vpc, VpcChange},
+    sweep::tests::snapshot,
+    tags::Tags,
+};
+
+const WINDOW: Duration = Duration::from_mins(1);
+
+fn error(class: ErrorClass) -> AwsError {
+    AwsError {
+        call: AwsCall::CreateVpc,
+        subject: "vpc".into(),
+        class,
+        code: "VpcLimitExceeded".into(),
+        message: "no more".into(),
+    }
+}
+
+fn vpc(dns_hostnames: bool) -> Vpc {
+    Vpc {
+        id: "vpc-1".into(),
+        cidr: "10.0.0.0/16".into(),
+        dns_support: true,
+        dns_hostnames,
+        tags: Tags::new(),
+    }
+}
+
+fn create() -> Change {
+    Change::Vpc(VpcChange::Create {
+        cidr: "10.0.0.0/16".into(),
+        tags: Tags::new(),
+    })
+}
+
+fn delete() -> Change {
+    Change::Vpc(VpcChange::Delete { id: "vpc-1".into() })
+}
+
+fn name_machines() -> Change {
+    Change::Vpc(VpcChange::EnableDnsHostnames { id: "vpc-1".into() })
+}
+
+fn shown(vpcs: &[Vpc]) -> Inventory {
+    let mut inventory = Inventory::default();
+    inventory.vpc.ours = vpcs.iter().map(|vpc| (vpc.id.clone(), vpc.clone())).collect();
+    inventory
+}
+
+fn swept(began: Instant) -> Snapshot {
+    snapshot(&[began], &Scope::default(), vec![])
+}
+
+/// What a cluster is taken to have when a sweep that began then shows these VPCs.
+fn seen(memory: &mut Memory, began: Instant, vpcs: &[Vpc]) -> Vec<Vpc> {
+    let snapshot = swept(began);
+    let mut inventory = shown(vpcs);
+    memory.settle(&inventory, &snapshot, WINDOW);
+    memory.replay(&mut inventory, &snapshot, WINDOW);
+    inventory.vpc.ours.into_values().collect()
+}
+
+#[test]
+fn what_was_made_is_there_although_an_older_look_does_not_show_it_and_is_gone_when_later_ones_do_not() {
+    let start = Instant::now();
+    let mut memory = Memory::new(start);
+    memory.performed("k", create(), Answer::Created("vpc-1".into()), start);
+    assert_eq!(seen(&mut memory, start, &[]), [vpc(false)]);
+    assert_eq!(seen(&mut memory, start + WINDOW / 2, &[]), [vpc(false)]);
+    // Another of AWS's hosts showed it, and the next one does not again.
+    assert_eq!(seen(&mut memory, start + WINDOW / 4, &[vpc(true)]), [vpc(true)]);
+    assert_eq!(seen(&mut memory, start + WINDOW / 2, &[]), [vpc(false)]);
+    assert_eq!(seen(&mut memory, start + WINDOW, &[]), []);
+    assert!(!memory.expects());
+}
+
+#[test]
+fn what_was_deleted_does_not_come_back_with_an_older_look() {
+    let start = Instant::now();
+    let mut memory = Memory::new(start);
+    memory.performed("k", delete(), Answer::Gone, start);
+    assert_eq!(seen(&mut memory, start + WINDOW / 4, &[]), []);
+    assert_eq!(seen(&mut memory, start + WINDOW / 2, &[vpc(true)]), []);
+    assert_eq!(seen(&mut memory, start + WINDOW, &[vpc(true)]), [vpc(true)]);
+}
+
+#[test]
+fn a_change_holds_until_it_is_seen_and_what_somebody_does_after_that_shows_at_once() {
+    let start = Instant::now();
+    let mut memory = Memory::new(start);
+    memory.performed("k", name_machines(), Answer::Done, start);
+    assert_eq!(
+        seen(&mut memory, start + WINDOW / 4, &[vpc(false)]),
+        [vpc(true)],
+        "AWS is late"
+    );
+    assert_eq!(
+        seen(&mut memory, start + WINDOW / 3, &[vpc(true)]),
+        [vpc(true)],
+        "AWS shows it"
+    );
+    assert_eq!(
+        seen(&mut memory, start + WINDOW / 2, &[vpc(false)]),
+        [vpc(false)],
+        "somebody undid it"
+    );
+}
+
+#[test]
+fn a_look_that_began_before_a_change_proves_nothing_about_it() {
+    let start = Instant::now();
+    let mut memory = Memory::new(start);
+    memory.performed("k", name_machines(), Answer::Done, start + WINDOW / 4);
+    assert_eq!(seen(&mut memory, start, &[vpc(true)]), [vpc(true)]);
+    assert_eq!(seen(&mut memory, start + WINDOW / 2, &[vpc(false)]), [vpc(true)]);
+    assert_eq!(
+        seen(&mut memory, start + WINDOW * 5 / 4, &[vpc(false)]),
+        [vpc(false)],
+        "the window is over"
+    );
+}
+
+#[test]
+fn changes_are_entered_in_the_order_in_which_they_were_made() {
+    let start = Instant::now();
+    let mut memory = Memory::new(start);
+    memory.performed("k", create(), Answer::Created("vpc-1".into()), start);
+    memory.performed("k", name_machines(), Answer::Done, start);
+    assert_eq!(seen(&mut memory, start, &[]), [vpc(true)]);
+    memory.performed("k", delete(), Answer::Done, start);
+    assert_eq!(seen(&mut memory, start + WINDOW / 2, &[vpc(true)]), []);
+}
+
+#[test]
+fn refusals_come_back_later_each_time_and_go_with_success_or_another_spec() {
+    let start = Instant::now();
+    let now = Timestamp::UNIX_EPOCH;
+    let mut memory = Memory::new(start);
+    let refuse = |memory: &mut Memory, class, at| {
+        let delays = RetryDelays::default();
+        memory.refused(
+            "k",
+            Kind::Vpc,
+            &error(class),
+            &delays,
+            start,
+            Duration::from_secs(10),
+            at,
+            1.0,
+        );
+        memory.refusals()["k"].clone()
+    };
+    memory.begin_pass(1);
+    let first = refuse(&mut memory, ErrorClass::Terminal, now);
+    assert_eq!((first.times, first.until.as_second()), (1, 60));
+    assert!(first.message.contains("VpcLimitExceeded: no more"), "{}", first.message);
+    let second = refuse(&mut memory, ErrorClass::Terminal, now);
+    assert_eq!((second.times, second.until.as_second()), (2, 120));
+    memory.begin_pass(1);
+    assert_eq!(memory.refusals().len(), 1);
+    memory.begin_pass(2);
+    assert!(memory.refusals().is_empty());
+    refuse(&mut memory, ErrorClass::Retryable, now);
+    memory.performed("k", create(), Answer::Created("vpc-1".into()), start);
+    assert!(memory.refusals().is_empty());
+}
+
+#[test]
+fn each_class_has_its_delay_and_none_grows_for_ever() {
+    let delays = RetryDelays::default();
+    let after = |class, times| delays.after(class, times, 1.0).as_secs();
+    assert_eq!(
+        (after(ErrorClass::Retryable, 1), after(ErrorClass::Retryable, 3)),
+        (1, 4)
+    );
+    assert_eq!(after(ErrorClass::Retryable, 1000), 60);
+    assert!(after(ErrorClass::Throttled, 1) > after(ErrorClass::Retryable, 1));
+    assert_eq!(
+        (after(ErrorClass::Capacity, 1), after(ErrorClass::Capacity, 9)),
+        (180, 180)
+    );
+    assert_eq!(after(ErrorClass::Terminal, 1000), 3600);
+    assert_eq!(delays.after(ErrorClass::Terminal, 1, 0.0), Duration::from_secs(30));
+}
+
+#[test]
+fn a_call_that_may_still_land_counts_as_the_last_change_and_one_that_was_never_made_does_not() {
+    let start = Instant::now();
+    let may_land = Duration::from_secs(10);
+    let later = start + Duration::from_secs(5);
+    let mut memory = Memory::new(start);
+    let mut refuse = |class| {
+        let delays = RetryDelays::default();
+        memory.refused(
+            "k",
+            Kind::Vpc,
+            &error(class),
+            &delays,
+            later,
+            may_land,
+            Timestamp::UNIX_EPOCH,
+            0.0,
+        );
+        memory.last_change()
+    };
+    assert_eq!(refuse(ErrorClass::LostLease), start);
+    assert_eq!(refuse(ErrorClass::Terminal), later);
+    assert_eq!(refuse(ErrorClass::Retryable), later + may_land);
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let start = Instant::now();
+    let mut memory = Memory::new(start);
+    for number in 0..1000 {
+        let (key, delays) = (format!("k-{number}"), RetryDelays::default());
+        memory.refused(
+            &key,
+            Kind::Vpc,
+            &error(ErrorClass::Terminal),
+            &delays,
+            start,
+            WINDOW,
+            Timestamp::UNIX_EPOCH,
+            0.0,
+        );
+        memory.performed("other", name_machines(), Answer::Done, start);
+    }
+    assert_eq!(
+        (memory.refusals().len(), memory.expectations.len()),
+        (MAX_REFUSALS, MAX_EXPECTATIONS)
+    );
+}
+
+#[test]
+fn an_exhausted_pool_is_skipped_for_a_while() {
+    let pool = Pool {
+        instance_type: "t2.medium".into(),
+        availability_zone: "ap-southeast-1a".into(),
+    };
+    let pools = ExhaustedPools::default();
+    let until = Timestamp::from_second(100).unwrap();
+    pools.skip(pool.clone(), until);
+    assert_eq!(
+        pools.at(Timestamp::from_second(99).unwrap()),
+        BTreeMap::from([(pool, until)])
+    );
+    assert_eq!(pools.at(until), BTreeMap::new());
+}
+
+#[test]
+fn a_fold_keeps_what_a_sweep_says_of_itself() {
+    let mut inventory = shown(&[]);
+    inventory.set_swept(Kind::Vpc, Source::Known(()));
+    inventory.fold(&create(), &Answer::Created("vpc-1".into()));
+    assert_eq!(inventory.vpc.swept, Source::Known(()));
+}

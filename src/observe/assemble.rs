@@ -13,8 +13,8 @@ use crate::{
     api::RayClusterStatus,
     aws::Image,
     memory::Memory,
-    resources::{Inventory, Kind, instance::token_prefix},
-    sweep::{Snapshot, Stored, owner},
+    resources::{Inventory, Kind, bucket, instance::token_prefix},
+    sweep::{KindSweep, Snapshot, Stored, owner},
     tags,
     validate::{Network, ValidCluster},
 };
@@ -132,7 +132,8 @@ fn inventory(
         used.filter(|vpc| !memory.made_vpc(vpc))
     };
     for kind in Kind::ALL {
-        let names = view.bucket_names.iter().copied();
+        let wanted = cluster.buckets.iter().filter_map(|bucket| bucket.name.as_deref());
+        let names = wanted.chain(status.buckets.iter().map(|bucket| bucket.name.as_str()));
         let swept = match snapshot.shortcoming(*kind, vpcs(), names, now) {
             None => Source::Known(()),
             Some(why) => Source::Unknown(why),
@@ -149,7 +150,37 @@ fn inventory(
             }
         }
     }
+    if let Some(sweep) = snapshot.sweep(Kind::KeyPair) {
+        let named = cluster.key_pair.iter().flat_map(|name| sweep.named(name));
+        for thing in named.filter(|thing| view.owner(*thing) != Some(view.uid)) {
+            thing.put(&mut inventory, false);
+        }
+    }
+    if let Some(sweep) = snapshot.sweep(Kind::Bucket) {
+        shelve_buckets(cluster, status, sweep, memory, &mut inventory);
+    }
     inventory
+}
+
+/// Puts the buckets that concern the cluster on their shelf: those that it asks for, those that its status names, and
+/// those whose names begin as Rayward makes them for this cluster.
+fn shelve_buckets(
+    cluster: &ValidCluster,
+    status: &RayClusterStatus,
+    sweep: &KindSweep,
+    memory: &Memory,
+    inventory: &mut Inventory,
+) {
+    let prefix = bucket::name_prefix(&cluster.id);
+    let wanted = cluster.buckets.iter().filter_map(|bucket| bucket.name.as_deref());
+    let recorded = status.buckets.iter().map(|bucket| bucket.name.as_str());
+    let named = wanted.chain(recorded).filter_map(|name| sweep.get(name));
+    let mut listed = Inventory::default();
+    for thing in named.chain(sweep.beginning_with(&prefix)) {
+        thing.put(&mut listed, false);
+    }
+    let shelf = &mut inventory.bucket;
+    (shelf.ours, shelf.others) = bucket::shelve(cluster, listed.bucket.others, memory.looked_at());
 }
 
 /// What decides whether something is one cluster's.
@@ -164,8 +195,6 @@ struct View<'a> {
     brought: BTreeSet<&'a str>,
     /// Ids that the last status names.
     recorded: BTreeSet<&'a str>,
-    /// Names of the buckets that the last status names.
-    bucket_names: BTreeSet<&'a str>,
 }
 
 impl<'a> View<'a> {
@@ -177,7 +206,6 @@ impl<'a> View<'a> {
             brought_vpc: None,
             brought: BTreeSet::new(),
             recorded: recorded_ids(status),
-            bucket_names: status.buckets.iter().map(|bucket| bucket.name.as_str()).collect(),
         };
         match &cluster.network {
             Network::Own { .. } => {

@@ -3,6 +3,7 @@
 //! Each kind is swept on its own, in turn and on demand, never twice at the same time. A sweep that fails leaves what
 //! was known, with its age and the error. What one sweep misses is looked for once more before it counts as gone.
 
+mod interest;
 mod pace;
 mod snapshot;
 mod stored;
@@ -20,6 +21,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use interest::Touched;
+pub use interest::{Changed, Interest};
 use pace::Pace;
 pub use pace::SweepIntervals;
 use snapshot::KindState;
@@ -36,28 +39,6 @@ use crate::{
 
 /// Kinds that are swept only while a cluster that is being deleted asks for them.
 const ON_DEMAND: &[Kind] = &[Kind::NetworkInterface];
-
-/// What one cluster wants the sweeps to look at, beside everything that carries our tag.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Interest {
-    /// `namespace/name`.
-    pub path: String,
-    /// Its VPCs: by its spec, and by its status.
-    pub vpc_ids: BTreeSet<String>,
-    /// Names of its buckets, those of the spec and those of the status.
-    pub bucket_names: BTreeSet<String>,
-    /// Whether it is being deleted, so that what stands in the way is looked for too.
-    pub deleting: bool,
-}
-
-/// Clusters whose content on AWS was seen to differ from the time before.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// These. Uids.
-    Clusters(Arc<BTreeSet<String>>),
-    /// Perhaps all.
-    All,
-}
 
 /// The sweeps of one account and region.
 pub struct Sweeps {
@@ -141,11 +122,11 @@ impl Sweeps {
             return;
         }
         let before = known.clone().unwrap_or_default();
-        let new_names: Vec<&String> = interest.bucket_names.difference(&before.bucket_names).collect();
         for (kind, sweep) in snapshot.sweeps() {
             // A VPC that appears later was made by this cluster's own passes: nothing in it is unseen.
             let uncovered_vpc = known.is_none() && !interest.vpc_ids.is_subset(sweep.vpc_ids());
-            let uncovered_name = new_names.iter().any(|name| !sweep.bucket_names().contains(*name));
+            let mut new_names = interest.bucket_names.difference(&before.bucket_names);
+            let uncovered_name = kind == Kind::Bucket && new_names.any(|name| !sweep.covers_bucket(name));
             if uncovered_vpc || uncovered_name {
                 self.demand(kind, Instant::now());
             }
@@ -436,39 +417,6 @@ struct Published {
     told: Option<Changed>,
 }
 
-/// What differs from the sweep before, by whatever says whose it is.
-#[derive(Debug, Default)]
-struct Touched {
-    uids: BTreeSet<String>,
-    vpc_ids: BTreeSet<String>,
-    ids: BTreeSet<String>,
-    paths: BTreeSet<String>,
-}
-
-impl Touched {
-    fn note(&mut self, thing: &dyn Stored, token_prefix: &str) {
-        self.uids.extend(owner(thing, token_prefix).map(ToOwned::to_owned));
-        self.vpc_ids.extend(thing.vpc_id().map(ToOwned::to_owned));
-        self.ids.insert(thing.id().to_owned());
-        self.paths.extend(thing.tag(tags::CLUSTER).map(ToString::to_string));
-    }
-
-    fn clusters(&self, tracked: &BTreeMap<String, Interest>, deleting_too: bool) -> BTreeSet<String> {
-        let is_touched = |uid: &String, interest: &Interest| {
-            self.uids.contains(uid)
-                || self.paths.contains(&interest.path)
-                || !self.vpc_ids.is_disjoint(&interest.vpc_ids)
-                || !self.ids.is_disjoint(&interest.bucket_names)
-                || (deleting_too && interest.deleting)
-        };
-        tracked
-            .iter()
-            .filter(|(uid, interest)| is_touched(uid, interest))
-            .map(|(uid, _)| uid.clone())
-            .collect()
-    }
-}
-
 impl std::fmt::Debug for Sweeps {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sweeps")
@@ -478,4 +426,4 @@ impl std::fmt::Debug for Sweeps {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,11 @@ use std::{
 use tokio::time::Instant;
 
 use super::{Names, Stored};
-use crate::{aws::Scope, resources::Kind, resources::instance::token_owner, tags};
+use crate::{
+    aws::Scope,
+    resources::{Kind, bucket, instance::token_owner},
+    tags,
+};
 
 /// How many past sweeps are remembered, to count those that found nothing of a cluster.
 const REMEMBERED: usize = 4;
@@ -69,12 +73,10 @@ impl Snapshot {
         if age > self.stale_after {
             return Some(format!("{kind:?}: last seen {} s ago{because}", age.as_secs()));
         }
-        let uncovered = vpc_ids.into_iter().find(|id| !sweep.vpc_ids.contains(*id));
-        let uncovered = uncovered.or_else(|| {
-            bucket_names
-                .into_iter()
-                .find(|name| !sweep.bucket_names.contains(*name))
-        });
+        let uncovered = match kind {
+            Kind::Bucket => bucket_names.into_iter().find(|name| !sweep.covers_bucket(name)),
+            _ => vpc_ids.into_iter().find(|id| !sweep.vpc_ids.contains(*id)),
+        };
         uncovered.map(|what| format!("{kind:?}: not looked at in {what} yet{because}"))
     }
 
@@ -118,6 +120,7 @@ pub struct KindSweep {
     by_owner: Index,
     by_vpc: Index,
     by_path: Index,
+    by_name: Index,
     /// When the last sweeps began, newest first.
     recent: Vec<Instant>,
     /// Clusters of which the last sweeps stopped finding anything, and the last sweep that still did.
@@ -213,6 +216,7 @@ impl KindSweep {
             by_owner: index(&entries, names, |thing| owner(thing, &scope.token_prefix)),
             by_vpc: index(&entries, names, Stored::vpc_id),
             by_path: index(&entries, names, |thing| thing.tag(tags::CLUSTER).map(AsRef::as_ref)),
+            by_name: index(&entries, names, Stored::name),
             entries,
             recent: vec![began],
             vanished: BTreeMap::new(),
@@ -273,6 +277,20 @@ impl KindSweep {
             .map(|position| self.entries[position].thing.as_ref())
     }
 
+    /// Everything that has this name; see [`crate::resources::Resource::name`].
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a dyn Stored> {
+        self.by_name
+            .get(name)
+            .map(|position| self.entries[position].thing.as_ref())
+    }
+
+    /// Everything whose id begins so.
+    pub fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a dyn Stored> {
+        let start = self.entries.partition_point(|entry| entry.thing.id() < prefix);
+        let things = self.entries[start..].iter().map(|entry| entry.thing.as_ref());
+        things.take_while(move |thing| thing.id().starts_with(prefix))
+    }
+
     /// The one with this id.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<&dyn Stored> {
@@ -299,8 +317,9 @@ impl KindSweep {
         &self.vpc_ids
     }
 
-    pub(super) fn bucket_names(&self) -> &BTreeSet<String> {
-        &self.bucket_names
+    /// Whether this sweep of buckets would have listed that one: those with names of Rayward's making always are.
+    pub(super) fn covers_bucket(&self, name: &str) -> bool {
+        name.starts_with(bucket::PREFIX) || self.bucket_names.contains(name)
     }
 }
 

@@ -32,6 +32,8 @@ impl Names {
 pub trait Stored: Any + Send + Sync + fmt::Debug {
     /// Its AWS id or name.
     fn id(&self) -> &str;
+    /// See [`crate::resources::Resource::name`].
+    fn name(&self) -> Option<&str>;
     /// The VPC in which it lies.
     fn vpc_id(&self) -> Option<&str>;
     /// The client token with which it was made.
@@ -66,6 +68,9 @@ pub(crate) fn pack<T: Shelved>(mut item: T, names: &mut Names) -> Arc<dyn Stored
 impl<T: Shelved> Stored for Packed<T> {
     fn id(&self) -> &str {
         self.item.id()
+    }
+    fn name(&self) -> Option<&str> {
+        self.item.name()
     }
     fn vpc_id(&self) -> Option<&str> {
         self.item.vpc_id()
