@@ -1,4 +1,4 @@
-# `make help` says what there is. The logs of all steps are under target/logs, those of the tests under target/test-logs.
+# `make help` says what there is. Logs of the steps are under target/logs, those of the tests under target/test-logs.
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-down test tools release-check clean preflight
 
@@ -12,7 +12,7 @@ scripts := .ci/run .ci/step $(addprefix $(sandbox)/,inside first-process enter d
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: tools ## Rayward at work on a sandbox of this machine, narrated; KEEP=1 leaves it running for you to try
+demo: tools ## the sandbox at work on this machine, narrated; KEEP=1 leaves it running for you to try
 	@$(step) build "5 minutes the first time" cargo test --locked --no-run --test demo
 	@$(sandbox)/demo up
 

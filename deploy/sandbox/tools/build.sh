@@ -45,12 +45,11 @@ build() {
     local version=k8s.io/component-base/version
     say "building $name (usually $usually, once for this machine)"
     cd "$here"
-    # The version is in the flags from the first build on: a server that says v0.0.0 is refused by a chart's kubeVersion.
+    # In the flags from the first build on: a chart's kubeVersion refuses a server that says v0.0.0.
+    local flags=(-s -w "-X=$version.gitVersion=$kubernetes" "-X=$version.gitMajor=1"
+        "-X=$version.gitMinor=$kubernetes_minor" "-X=helm.sh/helm/v4/internal/version.version=$helm")
     logged "$logs/build-$name.log" "building $name" \
-        go build -mod=readonly -trimpath -o "$cache/bin/.$name.new" \
-        -ldflags "-s -w -X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=$kubernetes_minor \
-            -X helm.sh/helm/v4/internal/version.version=$helm" \
-        "$package"
+        go build -mod=readonly -trimpath -ldflags "${flags[*]}" -o "$cache/bin/.$name.new" "$package"
     mv "$cache/bin/.$name.new" "$cache/bin/$name"
     say "built $name in $((SECONDS - started)) s"
 }
@@ -59,11 +58,11 @@ build() {
 provide() {
     local name=$1 path
     if ! path=$(present "$name"); then
-        lock_cache "$cache" "the control plane's programs"
+        # Kept until this script ends.
+        [[ -n ${cache_lock:-} ]] || lock_cache "$cache" "the control plane's programs"
         mkdir -p "$cache/bin"
         # The run that was waited for may have built it.
         [[ -x $cache/bin/$name ]] || build "$@"
-        flock --unlock "$cache_lock"
         path=$cache/bin/$name
     fi
     ln -sfn "$path" "$installed/bin/$name"
