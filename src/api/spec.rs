@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use kube::CustomResource;
+use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::status::RayClusterStatus;
+use super::{rules, status::RayClusterStatus};
 
 /// A Ray cluster on AWS: its network, its head, its workers and its buckets.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(
     group = "rayward.dev",
     version = "v1alpha1",
@@ -18,16 +18,41 @@ use super::status::RayClusterStatus;
     shortname = "rwc",
     namespaced,
     status = "RayClusterStatus",
-    derive = "PartialEq"
+    derive = "PartialEq",
+    doc = "A Ray cluster on AWS: its network, its head, its workers and its buckets.",
+    validation = rules::CLUSTER_NAME,
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(name = "Head", type_ = "string", json_path = ".status.head.address"),
+    printcolumn(name = "Workers", type_ = "string", json_path = ".status.workers"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Region", type_ = "string", json_path = ".spec.region", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+        priority = 1
+    )
 )]
+#[x_kube(validation = rules::ZONE_IN_REGION)]
+#[x_kube(validation = rules::HEAD_SUBNET)]
+#[x_kube(validation = rules::GROUP_SUBNETS)]
 #[serde(rename_all = "camelCase")]
 pub struct RayClusterSpec {
     /// AWS region in which everything is made, for example `ap-southeast-1`. Immutable.
+    #[schemars(length(max = rules::WORD_LENGTH))]
+    #[x_kube(validation = rules::REGION)]
+    #[x_kube(validation = rules::REGION_IMMUTABLE)]
     pub region: String,
     /// `true` stops all machines and keeps their disks, addresses and the buckets; `false` starts the same machines again.
     #[serde(default)]
     pub suspend: bool,
     /// Tags on everything that is created, beside Rayward's own.
+    #[schemars(schema_with = "tags_schema")]
+    #[x_kube(validation = rules::TAG_KEYS)]
+    #[x_kube(validation = rules::TAG_VALUES)]
+    #[x_kube(validation = rules::TAG_RESERVED)]
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// Network of the cluster. Left out: a VPC 10.0.0.0/16 with one public subnet 10.0.1.0/24.
@@ -40,9 +65,15 @@ pub struct RayClusterSpec {
     #[serde(default)]
     pub head: HeadSpec,
     /// Groups of equal workers.
+    #[schemars(length(max = rules::GROUPS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[x_kube(validation = rules::TOTAL_WORKERS)]
     #[serde(default)]
     pub worker_groups: Vec<WorkerGroupSpec>,
     /// S3 buckets. Left out: `raw`, `features`, `training` and `models`; an empty list makes none.
+    #[schemars(length(max = rules::BUCKETS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["purpose".into()]))]
+    #[x_kube(validation = rules::BUCKET_NAMES_UNIQUE)]
     #[serde(default = "default_buckets")]
     pub buckets: Vec<BucketSpec>,
     /// What becomes of data when the cluster is deleted.
@@ -51,19 +82,37 @@ pub struct RayClusterSpec {
 }
 
 /// Network of a cluster: one that Rayward makes, or one that exists.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::EXISTING_OR_OWN)]
+#[x_kube(validation = rules::GROUPS_OR_INGRESS)]
+#[x_kube(validation = rules::SUBNETS_INSIDE)]
+#[x_kube(validation = rules::DEFAULT_SUBNET_INSIDE)]
+#[x_kube(validation = rules::SUBNETS_APART)]
+#[x_kube(validation = rules::EXISTING_IMMUTABLE)]
+#[x_kube(validation = rules::VPC_CIDR_IMMUTABLE)]
+#[x_kube(validation = rules::SUBNETS_ONLY_ADDED)]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkSpec {
     /// Address range of the VPC in canonical form, /16 to /28. Default 10.0.0.0/16. Immutable.
+    #[schemars(length(max = rules::CIDR_LENGTH))]
+    #[x_kube(validation = rules::CIDR)]
+    #[x_kube(validation = rules::CIDR_CANONICAL)]
+    #[x_kube(validation = rules::CIDR_SIZE)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vpc_cidr: Option<String>,
     /// Subnets of the VPC; more can be added later, none removed or changed. Default: `a`, 10.0.1.0/24, public.
+    #[schemars(length(min = 1, max = rules::SUBNETS))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnets: Option<Vec<SubnetSpec>>,
     /// Ports that are open from outside the cluster, beside SSH. Default: none.
+    #[schemars(length(max = rules::INGRESS))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ingress: Vec<IngressRule>,
     /// Address ranges from which people reach SSH. Default: none.
+    #[schemars(length(max = rules::INGRESS), inner(length(max = rules::CIDR_LENGTH)))]
+    #[x_kube(validation = rules::CIDRS)]
+    #[x_kube(validation = rules::CIDRS_CANONICAL)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub admin_cidrs: Vec<String>,
     /// Use a network that exists; it is never changed and never deleted. Immutable.
@@ -72,70 +121,97 @@ pub struct NetworkSpec {
 }
 
 /// A subnet that Rayward makes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::SUBNET_IMMUTABLE)]
 #[serde(rename_all = "camelCase")]
 pub struct SubnetSpec {
     /// Name by which the head and the worker groups refer to it.
+    #[schemars(length(max = rules::NAME_LENGTH))]
+    #[x_kube(validation = rules::NAME)]
     pub name: String,
     /// Address range in canonical form, inside the VPC's, /16 to /28.
+    #[schemars(length(max = rules::CIDR_LENGTH))]
+    #[x_kube(validation = rules::CIDR)]
+    #[x_kube(validation = rules::CIDR_CANONICAL)]
+    #[x_kube(validation = rules::CIDR_SIZE)]
     pub cidr: String,
     /// Whether machines get public addresses. Default `true`; there is no NAT gateway, so a private subnet has no way out.
     #[serde(default = "yes")]
     pub public: bool,
     /// Availability zone, for example `ap-southeast-1a`. Left out: AWS chooses.
+    #[schemars(length(max = rules::WORD_LENGTH))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub availability_zone: Option<String>,
 }
 
 /// TCP ports that are open to address ranges outside the cluster.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IngressRule {
     /// One port or a range: `8265` or `1024-65535`.
+    #[schemars(length(max = 11))]
+    #[x_kube(validation = rules::PORTS)]
+    #[x_kube(validation = rules::PORTS_ORDERED)]
     pub ports: String,
     /// IPv4 address ranges in canonical form.
+    #[schemars(length(min = 1, max = rules::INGRESS), inner(length(max = rules::CIDR_LENGTH)))]
+    #[x_kube(validation = rules::CIDRS)]
+    #[x_kube(validation = rules::CIDRS_CANONICAL)]
     pub cidrs: Vec<String>,
 }
 
 /// A network of the user's.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExistingNetwork {
     /// Id of the VPC.
+    #[schemars(length(max = rules::ID_LENGTH))]
+    #[x_kube(validation = rules::VPC_ID)]
     pub vpc_id: String,
     /// Ids of the subnets, in order of preference; the head is in the first.
+    #[schemars(length(min = 1, max = rules::SUBNETS), inner(length(max = rules::ID_LENGTH)))]
+    #[x_kube(validation = rules::SUBNET_IDS)]
     pub subnet_ids: Vec<String>,
     /// Security groups of every machine. Left out: Rayward makes one in this VPC.
+    #[schemars(length(max = 16), inner(length(max = rules::ID_LENGTH)))]
+    #[x_kube(validation = rules::SECURITY_GROUP_IDS)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub security_group_ids: Vec<String>,
 }
 
 /// The key pair for people.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyPairSpec {
     /// Name of an EC2 key pair that exists. Machines accept it beside Rayward's own.
+    #[schemars(length(max = 255))]
+    #[x_kube(validation = rules::KEY_NAME)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
 
 /// The machine that runs the Ray head.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeadSpec {
     /// EC2 instance type.
+    #[schemars(length(max = rules::WORD_LENGTH))]
+    #[x_kube(validation = rules::INSTANCE_TYPE)]
     #[serde(default = "default_instance_type")]
     pub instance_type: String,
     /// Image of every machine of the cluster. Left out: Canonical's Ubuntu LTS.
     #[serde(default)]
     pub image: ImageSpec,
     /// Root disk.
+    #[x_kube(validation = rules::VOLUME_MIN)]
+    #[x_kube(validation = rules::VOLUME_MAX)]
     #[serde(default)]
     pub root_volume: VolumeSpec,
     /// The head's public address.
     #[serde(default)]
     pub public_address: PublicAddress,
     /// Name of the subnet. Left out: the first.
+    #[schemars(length(max = rules::NAME_LENGTH))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet: Option<String>,
 }
@@ -153,13 +229,18 @@ impl Default for HeadSpec {
 }
 
 /// An Amazon machine image: by its id, or by the SSM parameter that names it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::ONE_IMAGE)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageSpec {
     /// Id of an image in the region, for example `ami-003c463c8207b4dfa`.
+    #[schemars(length(max = rules::ID_LENGTH))]
+    #[x_kube(validation = rules::IMAGE_ID)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// SSM parameter whose value is an image id. Default: Canonical's Ubuntu 24.04 for amd64.
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = rules::SSM_PARAMETER)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ssm_parameter: Option<String>,
 }
@@ -189,10 +270,10 @@ impl Default for VolumeSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VolumeType {
-    /// General purpose SSD, third generation: 1 GiB to 16 TiB.
+    /// General purpose SSD, third generation: up to 64 TiB.
     #[default]
     Gp3,
-    /// General purpose SSD, second generation: 1 GiB to 16 TiB.
+    /// General purpose SSD, second generation: up to 16 TiB.
     Gp2,
 }
 
@@ -209,24 +290,32 @@ pub enum PublicAddress {
 }
 
 /// Equal workers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerGroupSpec {
     /// Name, unique in the cluster.
+    #[schemars(length(max = rules::NAME_LENGTH))]
+    #[x_kube(validation = rules::NAME)]
     pub name: String,
     /// How many machines.
+    #[schemars(range(max = super::MAX_WORKERS))]
     #[serde(default)]
     pub replicas: u32,
     /// EC2 instance types in order of preference; the next is tried where one has no capacity.
+    #[schemars(length(min = 1, max = rules::INSTANCE_TYPES), inner(length(max = rules::WORD_LENGTH)))]
+    #[x_kube(validation = rules::INSTANCE_TYPES_FORM)]
     #[serde(default = "default_instance_types")]
     pub instance_types: Vec<String>,
     /// How the machines are paid for.
     #[serde(default)]
     pub capacity_type: CapacityType,
     /// Root disk.
+    #[x_kube(validation = rules::VOLUME_MIN)]
+    #[x_kube(validation = rules::VOLUME_MAX)]
     #[serde(default)]
     pub root_volume: VolumeSpec,
     /// Names of the subnets, in order of preference. Left out: all, in their order.
+    #[schemars(length(max = rules::SUBNETS), inner(length(max = rules::NAME_LENGTH)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
 }
@@ -240,12 +329,19 @@ pub enum CapacityType {
 }
 
 /// A private, versioned, encrypted S3 bucket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[x_kube(validation = rules::BUCKET_NAME_IMMUTABLE)]
 #[serde(rename_all = "camelCase")]
 pub struct BucketSpec {
     /// What it is for; part of its name.
+    #[schemars(length(max = rules::PURPOSE_LENGTH))]
+    #[x_kube(validation = rules::NAME)]
     pub purpose: String,
     /// Full name of the bucket. Left out: made from namespace, cluster, purpose and a hash. Immutable.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = rules::BUCKET_NAME)]
+    #[x_kube(validation = rules::BUCKET_NAME_ADDRESS)]
+    #[x_kube(validation = rules::BUCKET_NAME_RESERVED)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
 }
@@ -292,4 +388,13 @@ fn default_buckets() -> Vec<BucketSpec> {
             name: None,
         })
         .into()
+}
+
+/// A bounded map of bounded strings: what `schemars` attributes cannot say of a map's values.
+fn tags_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": rules::TAGS,
+        "additionalProperties": {"type": "string", "maxLength": 256},
+    })
 }

@@ -1,0 +1,230 @@
+//! The rules that the API server enforces on a `RayCluster`, in CEL, each with a message that says what to write.
+//!
+//! A rule is a pair of expression and message; the fields of [`super::RayClusterSpec`] name the rules that hold for
+//! them. Rules that compare fields with each other stand at their common parent. An expression that would fail on a
+//! value which another rule refuses lets that value pass, so that a person reads one message and not two.
+//!
+//! What CEL costs is bounded by the lengths below: the API server refuses a CRD whose rules could be too slow.
+
+/// Most characters of an IPv4 range.
+pub(super) const CIDR_LENGTH: usize = 18;
+/// Most characters of a name of a subnet or worker group; it becomes part of tags.
+pub(super) const NAME_LENGTH: usize = 40;
+/// Most characters of a bucket's purpose; it becomes part of the bucket's name, which has 63.
+pub(super) const PURPOSE_LENGTH: usize = 24;
+/// Most characters of an EC2 id: a prefix and 17 hexadecimal digits.
+pub(super) const ID_LENGTH: usize = 32;
+/// Most characters of regions, zones and instance types.
+pub(super) const WORD_LENGTH: usize = 40;
+/// Most subnets.
+pub(super) const SUBNETS: usize = 16;
+/// Most worker groups.
+pub(super) const GROUPS: usize = 32;
+/// Most instance types of a group.
+pub(super) const INSTANCE_TYPES: usize = 16;
+/// Most rules of ingress, and most ranges in each.
+pub(super) const INGRESS: usize = 32;
+/// Most buckets.
+pub(super) const BUCKETS: usize = 16;
+/// Most tags of the user's: EC2 and S3 allow 50, and ten are Rayward's.
+pub(super) const TAGS: u64 = 40;
+
+/// An expression and what to say where it is false.
+pub(super) type Pair = (&'static str, &'static str);
+
+// The cluster as a whole.
+
+pub(super) const CLUSTER_NAME: Pair = (
+    "size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+    "write a name of at most 50 lower-case letters, digits and '-', without dots: it becomes part of names on AWS",
+);
+pub(super) const REGION: Pair = (
+    "self.matches('^[a-z]{2,4}(-[a-z]+)+-[0-9]+$')",
+    "write the code of an AWS region, for example ap-southeast-1",
+);
+pub(super) const REGION_IMMUTABLE: Pair = (
+    "self == oldSelf",
+    "the region cannot change: write the former one back, and make another cluster in the other region",
+);
+pub(super) const TAG_KEYS: Pair = (
+    r"self.all(k, size(k) <= 128 && k.matches('^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$'))",
+    "write tag keys of 1 to 128 letters, digits, spaces and _ . : / = + - @",
+);
+pub(super) const TAG_VALUES: Pair = (
+    r"self.all(k, self[k].matches('^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$'))",
+    "write tag values of letters, digits, spaces and _ . : / = + - @",
+);
+pub(super) const TAG_RESERVED: Pair = (
+    "self.all(k, !k.lowerAscii().startsWith('aws:') && !k.startsWith('rayward.dev/') && k != 'Name')",
+    "write other tag keys: those that begin with aws: are AWS's, those that begin with rayward.dev/ and Name are Rayward's",
+);
+
+// The network.
+
+pub(super) const EXISTING_OR_OWN: Pair = (
+    "!has(self.existing) || (!has(self.vpcCidr) && !has(self.subnets))",
+    "write either existing, or vpcCidr and subnets: an existing network keeps its own ranges",
+);
+pub(super) const GROUPS_OR_INGRESS: Pair = (
+    "!has(self.existing) || !has(self.existing.securityGroupIds) || (!has(self.ingress) && !has(self.adminCidrs))",
+    "leave out ingress and adminCidrs, or existing.securityGroupIds: security groups of yours are never changed",
+);
+pub(super) const EXISTING_IMMUTABLE: Pair = (
+    "has(self.existing) == has(oldSelf.existing) && (!has(self.existing) || self.existing == oldSelf.existing)",
+    "existing cannot be added, changed or removed: write back what it was, and make another cluster for another network",
+);
+pub(super) const VPC_CIDR_IMMUTABLE: Pair = (
+    "(has(self.vpcCidr) ? self.vpcCidr : '10.0.0.0/16') == (has(oldSelf.vpcCidr) ? oldSelf.vpcCidr : '10.0.0.0/16')",
+    "vpcCidr cannot change: write back what it was (10.0.0.0/16 if it was left out)",
+);
+pub(super) const SUBNETS_ONLY_ADDED: Pair = (
+    "has(self.existing) || has(oldSelf.existing) \
+     || (has(oldSelf.subnets) ? has(self.subnets) && oldSelf.subnets.all(o, self.subnets.exists(s, s.name == o.name)) \
+     : !has(self.subnets) || self.subnets.exists(s, s.name == 'a' && s.cidr == '10.0.1.0/24' && s.public \
+     && !has(s.availabilityZone)))",
+    "subnets can only be added: write back those that were there (name a, cidr 10.0.1.0/24 if they were left out)",
+);
+pub(super) const SUBNET_IMMUTABLE: Pair = (
+    "self == oldSelf",
+    "a subnet cannot change: write back what it was, and add another subnet",
+);
+pub(super) const SUBNETS_INSIDE: Pair = (
+    "!has(self.subnets) || (has(self.vpcCidr) && !isCIDR(self.vpcCidr)) || self.subnets.all(s, !isCIDR(s.cidr) \
+     || cidr(has(self.vpcCidr) ? self.vpcCidr : '10.0.0.0/16').containsCIDR(s.cidr))",
+    "write subnets whose cidr lies inside vpcCidr (10.0.0.0/16 if it is left out)",
+);
+pub(super) const DEFAULT_SUBNET_INSIDE: Pair = (
+    "has(self.subnets) || !has(self.vpcCidr) || !isCIDR(self.vpcCidr) || cidr(self.vpcCidr).containsCIDR('10.0.1.0/24')",
+    "write subnets too: the default subnet 10.0.1.0/24 does not lie inside this vpcCidr",
+);
+pub(super) const SUBNETS_APART: Pair = (
+    "!has(self.subnets) || self.subnets.all(a, self.subnets.all(b, a.name == b.name || !isCIDR(a.cidr) || \
+     !isCIDR(b.cidr) || !cidr(a.cidr).containsCIDR(b.cidr)))",
+    "write subnets that have no address in common",
+);
+pub(super) const CIDR: Pair = (
+    "isCIDR(self) && cidr(self).ip().family() == 4",
+    "write an IPv4 range, for example 10.0.0.0/16",
+);
+pub(super) const CIDR_CANONICAL: Pair = (
+    "!isCIDR(self) || string(cidr(self).masked()) == self",
+    "write the range in canonical form, with zeros after its prefix: 10.0.0.0/16 and not 10.0.0.1/16",
+);
+pub(super) const CIDR_SIZE: Pair = (
+    "!isCIDR(self) || (cidr(self).prefixLength() >= 16 && cidr(self).prefixLength() <= 28)",
+    "write a range from /16 to /28: AWS has no other VPCs and subnets",
+);
+pub(super) const CIDRS: Pair = (
+    "self.all(c, isCIDR(c) && cidr(c).ip().family() == 4)",
+    "write IPv4 ranges, for example 203.0.113.0/24, or 203.0.113.7/32 for one address",
+);
+pub(super) const CIDRS_CANONICAL: Pair = (
+    "self.all(c, !isCIDR(c) || string(cidr(c).masked()) == c)",
+    "write ranges in canonical form: 203.0.113.0/24 and not 203.0.113.7/24",
+);
+pub(super) const PORTS: Pair = (
+    "self.matches('^[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?$') && self.split('-').all(p, int(p) <= 65535)",
+    "write one port, for example 8265, or a range, for example 1024-65535, each from 1 to 65535",
+);
+pub(super) const PORTS_ORDERED: Pair = (
+    "!self.matches('^[0-9]{1,5}-[0-9]{1,5}$') || int(self.split('-')[0]) <= int(self.split('-')[1])",
+    "write the lower port of the range first",
+);
+pub(super) const ZONE_IN_REGION: Pair = (
+    "!has(self.network.subnets) || self.network.subnets.all(s, !has(s.availabilityZone) || \
+     (s.availabilityZone.startsWith(self.region) && \
+     s.availabilityZone.substring(size(self.region)).matches('^(-[a-z0-9-]*[0-9])?[a-z]$')))",
+    "write an availabilityZone of the cluster's region, for example ap-southeast-1a in ap-southeast-1",
+);
+pub(super) const VPC_ID: Pair = (
+    "self.matches('^vpc-[0-9a-f]{8,17}$')",
+    "write the id of a VPC, for example vpc-0123456789abcdef0",
+);
+pub(super) const SUBNET_IDS: Pair = (
+    "self.all(id, id.matches('^subnet-[0-9a-f]{8,17}$'))",
+    "write ids of subnets, for example subnet-0123456789abcdef0",
+);
+pub(super) const SECURITY_GROUP_IDS: Pair = (
+    "self.all(id, id.matches('^sg-[0-9a-f]{8,17}$'))",
+    "write ids of security groups, for example sg-0123456789abcdef0",
+);
+
+// Machines.
+
+pub(super) const NAME: Pair = (
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
+    "write lower-case letters, digits and '-', with a letter or digit at both ends",
+);
+pub(super) const KEY_NAME: Pair = (
+    "self.matches('^[!-~]([ -~]*[!-~])?$')",
+    "write the name of an EC2 key pair: 1 to 255 ASCII characters, without spaces at the ends",
+);
+pub(super) const INSTANCE_TYPE: Pair = (
+    r"self.matches('^[a-z][a-z0-9-]*\\.[a-z0-9-]+$')",
+    "write an EC2 instance type, for example t2.medium",
+);
+pub(super) const INSTANCE_TYPES_FORM: Pair = (
+    r"self.all(t, t.matches('^[a-z][a-z0-9-]*\\.[a-z0-9-]+$'))",
+    "write EC2 instance types, for example t2.medium",
+);
+pub(super) const ONE_IMAGE: Pair = (
+    "!has(self.id) || !has(self.ssmParameter)",
+    "write either id or ssmParameter",
+);
+pub(super) const IMAGE_ID: Pair = (
+    "self.matches('^ami-[0-9a-f]{8,17}$')",
+    "write the id of an image, for example ami-003c463c8207b4dfa",
+);
+pub(super) const SSM_PARAMETER: Pair = (
+    "self.matches('^[a-zA-Z0-9_./-]+(:[a-zA-Z0-9_.-]+)?$')",
+    "write the name of an SSM parameter, for example \
+     /aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id",
+);
+pub(super) const VOLUME_MIN: Pair = (
+    "self.sizeGiB >= 8",
+    "write a sizeGiB of at least 8: Ubuntu's image has a root disk of 8 GiB, and EC2 makes no smaller one from it",
+);
+// Sizes: "Amazon EBS volume types" in AWS's documentation.
+pub(super) const VOLUME_MAX: Pair = (
+    "self.sizeGiB <= (self.type == 'gp2' ? 16384 : 65536)",
+    "write a sizeGiB of at most 65536 for gp3 and at most 16384 for gp2",
+);
+pub(super) const HEAD_SUBNET: Pair = (
+    "!has(self.head.subnet) || self.head.subnet in (has(self.network.existing) ? self.network.existing.subnetIds : \
+     has(self.network.subnets) ? self.network.subnets.map(s, s.name) : ['a'])",
+    "write a head.subnet that is the name of an entry of network.subnets, or one of network.existing.subnetIds",
+);
+pub(super) const GROUP_SUBNETS: Pair = (
+    "self.workerGroups.all(g, !has(g.subnets) || g.subnets.all(n, n in (has(self.network.existing) ? \
+     self.network.existing.subnetIds : has(self.network.subnets) ? self.network.subnets.map(s, s.name) : ['a'])))",
+    "write workerGroups[].subnets that are names of entries of network.subnets, or some of network.existing.subnetIds",
+);
+pub(super) const TOTAL_WORKERS: Pair = (
+    "self.map(g, g.replicas).sum() <= 1000",
+    "write at most 1000 replicas in all groups together",
+);
+
+// Buckets. The forms are those of "Bucket naming rules" in Amazon S3's documentation.
+
+pub(super) const BUCKET_NAME: Pair = (
+    r"self.matches('^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$') && !self.contains('..')",
+    "write a bucket name of 3 to 63 lower-case letters, digits, dots and '-', with a letter or digit at both ends and \
+     no two dots side by side",
+);
+pub(super) const BUCKET_NAME_ADDRESS: Pair = (
+    r"!self.matches('^[0-9]+(\\.[0-9]+){3}$')",
+    "write a bucket name that does not look like an IPv4 address: S3 refuses it",
+);
+pub(super) const BUCKET_NAME_RESERVED: Pair = (
+    "!self.matches('^(xn--|sthree-|amzn-s3-demo-)') && !self.matches('(-s3alias|--ol-s3|[.]mrap|--x-s3|--table-s3)$')",
+    "write a bucket name without a beginning or end that S3 keeps for itself: xn--, sthree-, amzn-s3-demo-; -s3alias, \
+     --ol-s3, .mrap, --x-s3, --table-s3",
+);
+pub(super) const BUCKET_NAMES_UNIQUE: Pair = (
+    "self.all(a, !has(a.name) || self.exists_one(b, has(b.name) && b.name == a.name))",
+    "write each bucket name once",
+);
+pub(super) const BUCKET_NAME_IMMUTABLE: Pair = (
+    "has(self.name) == has(oldSelf.name) && (!has(self.name) || self.name == oldSelf.name)",
+    "the name of a bucket cannot be added, changed or removed: write back what it was, and add another purpose",
+);
