@@ -11,5 +11,6 @@ pub mod observe;
 pub mod plan;
 pub mod resources;
 pub mod sweep;
+pub mod status;
 pub mod tags;
 pub mod validate;

@@ -73,6 +73,20 @@ pub enum Phase {
     Stalled,
 }
 
+impl Phase {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Provisioning,
+        Self::Ready,
+        Self::Degraded,
+        Self::Suspending,
+        Self::Suspended,
+        Self::Resuming,
+        Self::Deleting,
+        Self::Stalled,
+    ];
+}
+
 /// The network.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

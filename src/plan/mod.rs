@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jiff::Timestamp;
 
 pub use action::Action;
-pub use waiting::{Finding, Reason, Subject, Waiting};
+pub use waiting::{Finding, Outcome, Reason, Subject, Waiting};
 
 use crate::{
     observe::Observed,

@@ -50,9 +50,26 @@ impl Waiting {
     }
 }
 
-/// Why something waits. Each is the `reason` of a condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-pub enum Reason {
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $Reason:ident,)*) => {
+        /// Why something waits. Each is the `reason` of a condition.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+        pub enum Reason { $($(#[$doc])* $Reason,)* }
+
+        impl Reason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$Reason),*];
+
+            /// Its name in the API.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$Reason => stringify!($Reason),)* }
+            }
+        }
+    };
+}
+
+reasons! {
     /// A look at AWS is not in yet.
     NotObserved,
     /// What it needs is being made.

@@ -47,7 +47,7 @@ pub(crate) fn plan<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet
 }
 
 /// Of several heads the one that runs, else the oldest.
-fn choose<'a>(heads: &[&'a Instance]) -> (Option<&'a Instance>, Vec<&'a Instance>) {
+pub(crate) fn choose<'a>(heads: &[&'a Instance]) -> (Option<&'a Instance>, Vec<&'a Instance>) {
     let healthy = |head: &&&Instance| head.state == InstanceState::Running && !head.impaired;
     let keep = heads.iter().find(healthy).or_else(|| heads.first()).copied();
     let surplus = heads

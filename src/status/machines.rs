@@ -1,0 +1,97 @@
+//! The head and the workers in the status.
+
+use super::StatusInputs;
+use crate::{
+    api::{HeadStatus, WorkerGroupStatus, WorkerStatus},
+    observe::Source,
+    plan::{Finding, Outcome, fleet::Fleet, launch::revision},
+    resources::{
+        head::choose,
+        instance::{Instance, InstanceState},
+    },
+};
+
+/// Whether a machine does its work.
+pub(super) fn works(machine: &Instance) -> bool {
+    machine.state == InstanceState::Running && !machine.impaired
+}
+
+/// The head. Its private address outlives it: the next head gets it again.
+pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadStatus> {
+    let inventory = &inputs.observed.inventory;
+    let before = inputs.previous.head.clone();
+    if let Source::Unknown(_) = inventory.instance.swept {
+        return before;
+    }
+    let before = before.unwrap_or_default();
+    let head = choose(&fleet.heads).0;
+    let private_address = head
+        .and_then(|head| head.private_address.clone())
+        .or(before.private_address);
+    let public_address = head.and_then(|head| head.public_address.clone());
+    let running = head.is_some_and(|head| head.state == InstanceState::Running);
+    let address = public_address.clone().or_else(|| private_address.clone());
+    let status = HeadStatus {
+        instance_id: head.map(|head| head.id.clone()),
+        state: head.map(|head| head.state.name().to_owned()),
+        address: address.filter(|_| running),
+        private_address,
+        public_address,
+        allocation_id: before.allocation_id,
+        revision: head.map(|head| revision(&head.image_id)),
+    };
+    (status != HeadStatus::default()).then_some(status)
+}
+
+/// The worker groups of the spec in its order, then those that still have machines.
+pub(super) fn worker_groups(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Vec<WorkerGroupStatus> {
+    let specified = inputs
+        .cluster
+        .groups
+        .iter()
+        .map(|group| (group.name.as_str(), group.replicas));
+    let specified: Vec<(&str, u32)> = specified.collect();
+    if let Source::Unknown(_) = inputs.observed.inventory.instance.swept {
+        let before = |(name, desired): (&str, u32)| {
+            let known = inputs.previous.worker_groups.iter().find(|group| group.name == name);
+            WorkerGroupStatus {
+                name: name.into(),
+                desired,
+                ..known.cloned().unwrap_or_default()
+            }
+        };
+        return specified.into_iter().map(before).collect();
+    }
+    let removed = fleet.workers.keys().map(String::as_str);
+    let removed = removed.filter(|name| specified.iter().all(|(specified, _)| specified != name));
+    let all: Vec<(&str, u32)> = specified.iter().copied().chain(removed.map(|name| (name, 0))).collect();
+    let group = |(name, desired): (&str, u32)| {
+        let machines = fleet.workers.get(name).map_or(&[][..], Vec::as_slice);
+        let count = |is: &dyn Fn(&Instance) -> bool| {
+            u32::try_from(machines.iter().filter(|machine| is(machine)).count()).unwrap_or(u32::MAX)
+        };
+        WorkerGroupStatus {
+            name: name.into(),
+            desired,
+            running: count(&works),
+            pending: count(&|machine| machine.state == InstanceState::Pending),
+            outdated: count(&|machine| is_outdated(&inputs.plan.findings, &machine.id)),
+            machines: machines.iter().map(|machine| worker(machine)).collect(),
+        }
+    };
+    all.into_iter().map(group).collect()
+}
+
+fn worker(machine: &Instance) -> WorkerStatus {
+    WorkerStatus {
+        instance_id: machine.id.clone(),
+        state: machine.state.name().into(),
+        private_address: machine.private_address.clone(),
+    }
+}
+
+fn is_outdated(findings: &[Finding], id: &str) -> bool {
+    findings
+        .iter()
+        .any(|finding| finding.outcome == Outcome::Outdated && finding.id == id)
+}
