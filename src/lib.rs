@@ -10,7 +10,7 @@ pub mod memory;
 pub mod observe;
 pub mod plan;
 pub mod resources;
-pub mod sweep;
 pub mod status;
+pub mod sweep;
 pub mod tags;
 pub mod validate;

@@ -5,20 +5,16 @@ mod cases;
 use std::collections::BTreeSet;
 use std::fs;
 
-use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::response::StatusCause;
-use kube::runtime::wait::{await_condition, conditions};
 use kube::{Api, Client};
 use rayward::api::{RayCluster, crd};
 use serde_json::{Value, json};
 
 use self::cases::{Case, cases};
+use crate::support::cluster::Space;
 use crate::support::control_plane::ControlPlane;
 use crate::support::repository;
-
-const NAMESPACE: &str = "crd-rules";
 
 /// A rule of the CRD.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,9 +49,16 @@ fn collect(at: &str, schema: &Value, rules: &mut Vec<Rule>) {
 
 /// The one rule of which a case speaks.
 fn rule_of(case: &Case, rules: &[Rule]) -> Rule {
-    let matching: Vec<_> =
-        rules.iter().filter(|rule| rule.at == case.at && rule.message.starts_with(case.says)).collect();
-    assert!(matching.len() == 1, "case {} {:?} speaks of {matching:?}", case.at, case.says);
+    let matching: Vec<_> = rules
+        .iter()
+        .filter(|rule| rule.at == case.at && rule.message.starts_with(case.says))
+        .collect();
+    assert!(
+        matching.len() == 1,
+        "case {} {:?} speaks of {matching:?}",
+        case.at,
+        case.says
+    );
     matching[0].clone()
 }
 
@@ -85,17 +88,26 @@ async fn every_rule_refuses_with_its_message_what_breaks_it_and_lets_the_rest_th
             }
         }
         for manifest in &case.refused {
-            let told = objects.apply(&usual, manifest, Run::Dry).await.err().unwrap_or_default();
-            let expected = told.iter().any(|cause| {
-                field(&cause.field) == rule.at && cause.message.ends_with(&rule.message)
-            });
+            let told = objects
+                .apply(&usual, manifest, Run::Dry)
+                .await
+                .err()
+                .unwrap_or_default();
+            let expected = told
+                .iter()
+                .any(|cause| field(&cause.field) == rule.at && cause.message.ends_with(&rule.message));
             // One mistake, one message.
             if !expected || told.len() != 1 {
                 wrong.push(format!("{rule:?} should be all that refuses {manifest}: {told:?}"));
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of the table's lines:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of the table's lines:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 #[tokio::test]
@@ -103,24 +115,64 @@ async fn lists_names_and_numbers_are_bounded_and_words_are_known() {
     let objects = objects().await;
     let subnet = |index: usize| json!({"name": format!("s{index}"), "cidr": format!("10.0.{index}.0/24")});
     let refused = [
-        (json!({"workerGroups": [{"name": "a", "replicas": 1001}]}), "spec.workerGroups[0].replicas"),
-        (json!({"workerGroups": [{"name": "a", "replicas": -1}]}), "spec.workerGroups[0].replicas"),
-        (json!({"workerGroups": [{"name": "a"}, {"name": "a"}]}), "spec.workerGroups[1]"),
-        (json!({"workerGroups": [{"name": "a", "capacityType": "Spot"}]}), "spec.workerGroups[0].capacityType"),
-        (json!({"workerGroups": [{"name": "a", "instanceTypes": []}]}), "spec.workerGroups[0].instanceTypes"),
-        (json!({"workerGroups": [{"name": "a".repeat(41)}]}), "spec.workerGroups[0].name"),
-        (json!({"buckets": [{"purpose": "raw"}, {"purpose": "raw"}]}), "spec.buckets[1]"),
+        (
+            json!({"workerGroups": [{"name": "a", "replicas": 1001}]}),
+            "spec.workerGroups[0].replicas",
+        ),
+        (
+            json!({"workerGroups": [{"name": "a", "replicas": -1}]}),
+            "spec.workerGroups[0].replicas",
+        ),
+        (
+            json!({"workerGroups": [{"name": "a"}, {"name": "a"}]}),
+            "spec.workerGroups[1]",
+        ),
+        (
+            json!({"workerGroups": [{"name": "a", "capacityType": "Spot"}]}),
+            "spec.workerGroups[0].capacityType",
+        ),
+        (
+            json!({"workerGroups": [{"name": "a", "instanceTypes": []}]}),
+            "spec.workerGroups[0].instanceTypes",
+        ),
+        (
+            json!({"workerGroups": [{"name": "a".repeat(41)}]}),
+            "spec.workerGroups[0].name",
+        ),
+        (
+            json!({"buckets": [{"purpose": "raw"}, {"purpose": "raw"}]}),
+            "spec.buckets[1]",
+        ),
         (json!({"network": {"subnets": []}}), "spec.network.subnets"),
-        (json!({"network": {"subnets": (0..17).map(subnet).collect::<Vec<_>>()}}), "spec.network.subnets"),
-        (json!({"network": {"ingress": [{"ports": "80", "cidrs": []}]}}), "spec.network.ingress[0].cidrs"),
+        (
+            json!({"network": {"subnets": (0..17).map(subnet).collect::<Vec<_>>()}}),
+            "spec.network.subnets",
+        ),
+        (
+            json!({"network": {"ingress": [{"ports": "80", "cidrs": []}]}}),
+            "spec.network.ingress[0].cidrs",
+        ),
         (json!({"head": {"publicAddress": "Static"}}), "spec.head.publicAddress"),
-        (json!({"head": {"rootVolume": {"type": "io2"}}}), "spec.head.rootVolume.type"),
-        (json!({"deletionPolicy": {"buckets": "Keep"}}), "spec.deletionPolicy.buckets"),
+        (
+            json!({"head": {"rootVolume": {"type": "io2"}}}),
+            "spec.head.rootVolume.type",
+        ),
+        (
+            json!({"deletionPolicy": {"buckets": "Keep"}}),
+            "spec.deletionPolicy.buckets",
+        ),
         (json!({"region": null}), "spec.region"),
     ];
     for (spec, at) in refused {
-        let told = objects.apply("bounds", &manifest(&spec), Run::Dry).await.err().unwrap_or_default();
-        assert!(told.iter().any(|cause| cause.field == at), "{spec} should be refused at {at}: {told:?}");
+        let told = objects
+            .apply("bounds", &manifest(&spec), Run::Dry)
+            .await
+            .err()
+            .unwrap_or_default();
+        assert!(
+            told.iter().any(|cause| cause.field == at),
+            "{spec} should be refused at {at}: {told:?}"
+        );
     }
     let sixteen = json!({"network": {"subnets": (0..16).map(subnet).collect::<Vec<_>>()}});
     assert_eq!(objects.apply("bounds", &manifest(&sixteen), Run::Dry).await, Ok(()));
@@ -130,8 +182,14 @@ async fn lists_names_and_numbers_are_bounded_and_words_are_known() {
 async fn a_field_that_rayward_does_not_know_is_refused_by_its_name() {
     let objects = objects().await;
     let spec = json!({"head": {"instanceTyp": "t2.medium"}});
-    let told = objects.apply("unknown", &manifest(&spec), Run::Dry).await.expect_err("it is refused");
-    assert!(told.iter().any(|cause| cause.message.contains("spec.head.instanceTyp")), "{told:?}");
+    let told = objects
+        .apply("unknown", &manifest(&spec), Run::Dry)
+        .await
+        .expect_err("it is refused");
+    assert!(
+        told.iter().any(|cause| cause.message.contains("spec.head.instanceTyp")),
+        "{told:?}"
+    );
 }
 
 #[tokio::test]
@@ -140,13 +198,16 @@ async fn the_lab_and_the_shortest_manifest_are_taken_by_kubectl() {
     assert_eq!(objects.apply("shortest", &manifest(&json!({})), Run::Dry).await, Ok(()));
     let lab = repository().join("deploy/examples/lab.yaml");
     let mut kubectl = ControlPlane::shared().await.kubectl();
-    kubectl.args(["apply", "--namespace", NAMESPACE, "--dry-run=server", "--filename"]).arg(&lab);
+    kubectl.args(["apply", "--dry-run=server", "--filename"]).arg(&lab);
     let output = kubectl.output().expect("kubectl starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
     let lab: RayCluster = serde_yaml::from_str(&fs::read_to_string(lab).expect("the example is there")).expect("YAML");
     let shortest: RayCluster = serde_json::from_value(manifest(&json!({}))).expect("a RayCluster");
-    assert_eq!(lab.spec.head.root_volume, shortest.spec.head.root_volume, "the example writes out the defaults");
+    assert_eq!(
+        lab.spec.head.root_volume, shortest.spec.head.root_volume,
+        "the example writes out the defaults"
+    );
     assert_eq!(lab.spec.head.instance_type, shortest.spec.head.instance_type);
     assert_eq!(lab.spec.buckets, shortest.spec.buckets);
 }
@@ -157,7 +218,11 @@ fn manifest(spec: &Value) -> Value {
     for (name, value) in spec.as_object().expect("a spec is an object") {
         whole[name] = value.clone();
     }
-    let whole = whole.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+    let whole = whole
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| !value.is_null());
     let whole: serde_json::Map<_, _> = whole.map(|(name, value)| (name.clone(), value.clone())).collect();
     json!({"apiVersion": "rayward.dev/v1alpha1", "kind": "RayCluster", "metadata": {}, "spec": whole})
 }
@@ -200,7 +265,11 @@ impl Objects {
         match self.0.patch(&name, &params, &Patch::Apply(manifest)).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) => {
-                let causes = status.details.as_ref().map(|details| details.causes.clone()).unwrap_or_default();
+                let causes = status
+                    .details
+                    .as_ref()
+                    .map(|details| details.causes.clone())
+                    .unwrap_or_default();
                 // The API server tells an unknown field in words alone.
                 let whole = StatusCause {
                     message: status.message.clone(),
@@ -213,23 +282,14 @@ impl Objects {
     }
 }
 
-/// The CRD and the namespace, on the shared control plane.
+/// A namespace of this test's own.
 async fn objects() -> Objects {
-    let client = ControlPlane::shared().await.client().await;
-    let params = PatchParams::apply("tests").force();
-    let definition = crd().expect("the types make a CRD");
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let name = "rayclusters.rayward.dev";
-    definitions.patch(name, &params, &Patch::Apply(definition)).await.expect("the API server takes the CRD");
-    await_condition(definitions, name, conditions::is_crd_established()).await.expect("the CRD is served");
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    namespaces.patch(NAMESPACE, &params, &Patch::Apply(namespace)).await.expect("the namespace is made");
-    Objects(dynamic(client))
+    let space = Space::create(ControlPlane::shared().await).await;
+    Objects(dynamic(space.client.clone(), &space.name))
 }
 
 /// Untyped, so that a manifest may say what the Rust types could not.
-fn dynamic(client: Client) -> Api<DynamicObject> {
+fn dynamic(client: Client, namespace: &str) -> Api<DynamicObject> {
     let resource = kube::core::ApiResource::erase::<RayCluster>(&());
-    Api::namespaced_with(client, NAMESPACE, &resource)
+    Api::namespaced_with(client, namespace, &resource)
 }

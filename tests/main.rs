@@ -10,4 +10,8 @@
 mod support;
 
 #[cfg(test)]
+mod crd;
+#[cfg(test)]
+mod generated;
+#[cfg(test)]
 mod sandbox;

@@ -207,8 +207,15 @@ fn subject_of(action: &Action) -> Subject {
     match action {
         Action::Aws(change) => match change.kind() {
             Kind::Bucket => Subject::Buckets,
-            Kind::Instance => Subject::Cluster,
-            Kind::Vpc => Subject::Network,
+            Kind::KeyPair => Subject::Key,
+            Kind::Address => Subject::Head,
+            Kind::Instance | Kind::Volume => Subject::Cluster,
+            Kind::Vpc
+            | Kind::InternetGateway
+            | Kind::Subnet
+            | Kind::RouteTable
+            | Kind::SecurityGroup
+            | Kind::NetworkInterface => Subject::Network,
         },
         Action::CreateKey => Subject::Key,
         Action::RecordLaunches(_)

@@ -1,6 +1,6 @@
 //! The head and the workers in the status.
 
-use super::StatusInputs;
+use super::{StatusInputs, network::seen};
 use crate::{
     api::{HeadStatus, WorkerGroupStatus, WorkerStatus},
     observe::Source,
@@ -8,6 +8,7 @@ use crate::{
     resources::{
         head::choose,
         instance::{Instance, InstanceState},
+        keeper,
     },
 };
 
@@ -37,7 +38,10 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadS
         address: address.filter(|_| running),
         private_address,
         public_address,
-        allocation_id: before.allocation_id,
+        allocation_id: seen(&inventory.address, before.allocation_id, || {
+            let addresses = &inventory.address.ours;
+            keeper(addresses, |address| address.instance_id.is_some()).map(|address| address.id.clone())
+        }),
         revision: head.map(|head| revision(&head.image_id)),
     };
     (status != HeadStatus::default()).then_some(status)

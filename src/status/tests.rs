@@ -445,6 +445,51 @@ fn the_address_of_a_head_outlives_it() {
 }
 
 #[test]
+fn the_parts_of_the_network_are_named_and_stay_named_while_nobody_looks() {
+    use crate::resources::{subnet::Subnet, vpc::Vpc};
+    let mut pass = Pass::settled();
+    let (vpc, subnet) = ("vpc-1".to_owned(), "subnet-1".to_owned());
+    pass.observed.inventory.vpc.swept = Source::Known(());
+    let found = Vpc {
+        id: vpc.clone(),
+        cidr: "10.0.0.0/16".into(),
+        dns_support: true,
+        dns_hostnames: true,
+        tags: tags::Tags::new(),
+    };
+    pass.observed.inventory.vpc.ours.insert(vpc.clone(), found);
+    pass.observed.inventory.subnet.swept = Source::Known(());
+    let found = Subnet {
+        id: subnet.clone(),
+        vpc_id: vpc.clone(),
+        cidr: "10.0.1.0/24".into(),
+        availability_zone: "ra".into(),
+        maps_public_addresses: true,
+        tags: tags::Tags::new(),
+    };
+    pass.observed.inventory.subnet.ours.insert(subnet.clone(), found);
+    let network = pass.write().network.unwrap();
+    assert_eq!(network.vpc_id, Some(vpc));
+    assert_eq!(
+        (network.subnets[0].name.as_str(), &network.subnets[0].id),
+        ("a", &subnet)
+    );
+    pass.observed.inventory.vpc = Shelf::default();
+    pass.observed.inventory.subnet = Shelf::default();
+    assert_eq!(pass.status().network, Some(network));
+
+    let spec =
+        json!({"network": {"existing": {"vpcId": "vpc-9", "subnetIds": ["subnet-9"], "securityGroupIds": ["sg-9"]}}});
+    pass.object = object(spec);
+    let network = pass.status().network.unwrap();
+    assert_eq!(
+        (network.vpc_id.as_deref(), network.subnets[0].id.as_str()),
+        (Some("vpc-9"), "subnet-9")
+    );
+    assert_eq!(network.security_group_ids, ["sg-9"]);
+}
+
+#[test]
 fn a_status_of_another_object_counts_as_lost() {
     let mut pass = Pass::settled();
     pass.previous = pass.status();

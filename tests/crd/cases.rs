@@ -36,7 +36,12 @@ fn update(at: &'static str, says: &'static str, before: Value, refused: Value, a
 }
 
 fn manifests(specs: &Value) -> Vec<Value> {
-    specs.as_array().expect("a list of specs").iter().map(manifest).collect()
+    specs
+        .as_array()
+        .expect("a list of specs")
+        .iter()
+        .map(manifest)
+        .collect()
 }
 
 fn named(names: &[&str]) -> Vec<Value> {
@@ -50,7 +55,18 @@ fn named(names: &[&str]) -> Vec<Value> {
 
 /// All of them.
 pub(super) fn cases() -> Vec<Case> {
-    [cluster(), network(), network_updates(), addresses(), existing(), machines(), buckets()].into_iter().flatten().collect()
+    [
+        cluster(),
+        network(),
+        network_updates(),
+        addresses(),
+        existing(),
+        machines(),
+        buckets(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn cluster() -> Vec<Case> {
@@ -98,12 +114,9 @@ fn cluster() -> Vec<Case> {
 }
 
 fn network() -> Vec<Case> {
-    let two = |first: &str, second: &str| {
-        json!({"network": {"subnets": [{"name": "a", "cidr": first}, {"name": "b", "cidr": second}]}})
-    };
-    let zone = |zone: &str| {
-        json!({"network": {"subnets": [{"name": "a", "cidr": "10.0.1.0/24", "availabilityZone": zone}]}})
-    };
+    let two = |first: &str, second: &str| json!({"network": {"subnets": [{"name": "a", "cidr": first}, {"name": "b", "cidr": second}]}});
+    let zone =
+        |zone: &str| json!({"network": {"subnets": [{"name": "a", "cidr": "10.0.1.0/24", "availabilityZone": zone}]}});
     vec![
         create(
             "spec.network",
@@ -126,7 +139,11 @@ fn network() -> Vec<Case> {
         create(
             "spec.network",
             "write subnets that have no address in common",
-            json!([two("10.0.1.0/24", "10.0.1.0/24"), two("10.0.0.0/20", "10.0.1.0/24"), two("10.0.1.0/28", "10.0.0.0/20")]),
+            json!([
+                two("10.0.1.0/24", "10.0.1.0/24"),
+                two("10.0.0.0/20", "10.0.1.0/24"),
+                two("10.0.1.0/28", "10.0.0.0/20")
+            ]),
             json!([two("10.0.1.0/24", "10.0.2.0/24")]),
         ),
         create(
@@ -138,7 +155,12 @@ fn network() -> Vec<Case> {
         create(
             "spec",
             "write an availabilityZone of the cluster's region",
-            json!([zone("eu-west-1a"), zone("ap-southeast-1"), zone("ap-southeast-12a"), zone("ap-southeast-1A")]),
+            json!([
+                zone("eu-west-1a"),
+                zone("ap-southeast-1"),
+                zone("ap-southeast-12a"),
+                zone("ap-southeast-1A")
+            ]),
             json!([zone("ap-southeast-1a"), zone("ap-southeast-1-bkk-1a")]),
         ),
         create(
@@ -175,7 +197,10 @@ fn network() -> Vec<Case> {
 
 fn network_updates() -> Vec<Case> {
     let subnets = |subnets: Value| json!({"network": {"subnets": subnets}});
-    let (a, b) = (json!({"name": "a", "cidr": "10.0.1.0/24"}), json!({"name": "b", "cidr": "10.0.2.0/24"}));
+    let (a, b) = (
+        json!({"name": "a", "cidr": "10.0.1.0/24"}),
+        json!({"name": "b", "cidr": "10.0.2.0/24"}),
+    );
     let (first, second) = ("vpc-01234567", "vpc-89abcdef");
     let existing = |vpc: &str| json!({"network": {"existing": {"vpcId": vpc, "subnetIds": ["subnet-01234567"]}}});
     vec![
@@ -212,13 +237,19 @@ fn network_updates() -> Vec<Case> {
             "subnets can only be added",
             subnets(json!([a, b])),
             json!([subnets(json!([a])), subnets(json!([b])), {}]),
-            json!([subnets(json!([a, b, {"name": "c", "cidr": "10.0.3.0/24"}])), subnets(json!([b, a]))]),
+            json!([
+                subnets(json!([a, b, {"name": "c", "cidr": "10.0.3.0/24"}])),
+                subnets(json!([b, a]))
+            ]),
         ),
         update(
             "spec.network",
             "subnets can only be added",
             json!({}),
-            json!([subnets(json!([b])), subnets(json!([{"name": "a", "cidr": "10.0.1.0/24", "public": false}]))]),
+            json!([
+                subnets(json!([b])),
+                subnets(json!([{"name": "a", "cidr": "10.0.1.0/24", "public": false}]))
+            ]),
             json!([subnets(json!([a])), subnets(json!([a, b]))]),
         ),
         update(
@@ -245,7 +276,12 @@ fn addresses() -> Vec<Case> {
         create(
             "spec.network.vpcCidr",
             "write an IPv4 range",
-            json!([vpc("10.0.0.0"), vpc("10.0.0.0/33"), vpc("fd00::/20"), vpc("010.0.0.0/16")]),
+            json!([
+                vpc("10.0.0.0"),
+                vpc("10.0.0.0/33"),
+                vpc("fd00::/20"),
+                vpc("010.0.0.0/16")
+            ]),
             json!([vpc("10.0.0.0/18")]),
         ),
         create(
@@ -305,7 +341,15 @@ fn addresses() -> Vec<Case> {
         create(
             "spec.network.ingress[].ports",
             "write one port",
-            json!([ports("http"), ports("0"), ports("080"), ports("65536"), ports("1-"), ports("1-70000"), ports("1-2-3")]),
+            json!([
+                ports("http"),
+                ports("0"),
+                ports("080"),
+                ports("65536"),
+                ports("1-"),
+                ports("1-70000"),
+                ports("1-2-3")
+            ]),
             json!([ports("8265"), ports("1024-65535"), ports("80-80")]),
         ),
         create(
@@ -318,7 +362,11 @@ fn addresses() -> Vec<Case> {
 }
 
 fn existing() -> Vec<Case> {
-    let (vpc, subnet, group) = ("vpc-0123456789abcdef0", "subnet-0123456789abcdef0", "sg-0123456789abcdef0");
+    let (vpc, subnet, group) = (
+        "vpc-0123456789abcdef0",
+        "subnet-0123456789abcdef0",
+        "sg-0123456789abcdef0",
+    );
     let with = |name: &str, value: Value| {
         let mut existing = json!({"vpcId": vpc, "subnetIds": [subnet]});
         existing[name] = value;
@@ -344,7 +392,11 @@ fn existing() -> Vec<Case> {
             "leave out ingress and adminCidrs",
             json!([
                 beside("adminCidrs", json!(["203.0.113.0/24"]), json!([group])),
-                beside("ingress", json!([{"ports": "80", "cidrs": ["203.0.113.0/24"]}]), json!([group])),
+                beside(
+                    "ingress",
+                    json!([{"ports": "80", "cidrs": ["203.0.113.0/24"]}]),
+                    json!([group])
+                ),
             ]),
             json!([
                 with("securityGroupIds", json!([group])),
@@ -386,7 +438,12 @@ fn machines() -> Vec<Case> {
     };
     let disk = |size: i32, kind: &str| json!({"sizeGiB": size, "type": kind});
     let key = |name: &str| json!({"keyPair": {"name": name}});
-    let image = |name: &str, value: &str| head("image", Value::Object([(name.to_owned(), value.into())].into_iter().collect()));
+    let image = |name: &str, value: &str| {
+        head(
+            "image",
+            Value::Object([(name.to_owned(), value.into())].into_iter().collect()),
+        )
+    };
     vec![
         create(
             "spec.keyPair.name",
@@ -397,13 +454,22 @@ fn machines() -> Vec<Case> {
         create(
             "spec.head.instanceType",
             "write an EC2 instance type",
-            json!([head("instanceType", json!("medium")), head("instanceType", json!("T2.medium"))]),
-            json!([head("instanceType", json!("m7i-flex.large")), head("instanceType", json!("u-6tb1.metal"))]),
+            json!([
+                head("instanceType", json!("medium")),
+                head("instanceType", json!("T2.medium"))
+            ]),
+            json!([
+                head("instanceType", json!("m7i-flex.large")),
+                head("instanceType", json!("u-6tb1.metal"))
+            ]),
         ),
         create(
             "spec.head.image",
             "write either id or ssmParameter",
-            json!([head("image", json!({"id": "ami-01234567", "ssmParameter": "/my/image"}))]),
+            json!([head(
+                "image",
+                json!({"id": "ami-01234567", "ssmParameter": "/my/image"})
+            )]),
             json!([head("image", json!({}))]),
         ),
         create(
@@ -416,7 +482,10 @@ fn machines() -> Vec<Case> {
             "spec.head.image.ssmParameter",
             "write the name of an SSM parameter",
             json!([image("ssmParameter", "/my image"), image("ssmParameter", "")]),
-            json!([image("ssmParameter", "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id")]),
+            json!([image(
+                "ssmParameter",
+                "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+            )]),
         ),
         create(
             "spec.head.rootVolume",
@@ -427,8 +496,14 @@ fn machines() -> Vec<Case> {
         create(
             "spec.head.rootVolume",
             "write a sizeGiB of at most",
-            json!([head("rootVolume", disk(65_537, "gp3")), head("rootVolume", disk(16_385, "gp2"))]),
-            json!([head("rootVolume", disk(65_536, "gp3")), head("rootVolume", disk(16_384, "gp2"))]),
+            json!([
+                head("rootVolume", disk(65_537, "gp3")),
+                head("rootVolume", disk(16_385, "gp2"))
+            ]),
+            json!([
+                head("rootVolume", disk(65_536, "gp3")),
+                head("rootVolume", disk(16_384, "gp2"))
+            ]),
         ),
         create(
             "spec.workerGroups",
@@ -476,7 +551,13 @@ fn buckets() -> Vec<Case> {
         create(
             "spec.buckets[].name",
             "write a bucket name of 3 to 63",
-            json!([bucket("ab"), bucket("Data"), bucket("data_1"), bucket("data-"), bucket("my..data")]),
+            json!([
+                bucket("ab"),
+                bucket("Data"),
+                bucket("data_1"),
+                bucket("data-"),
+                bucket("my..data")
+            ]),
             json!([bucket("my.data-1"), bucket(&longest)]),
         ),
         create(
@@ -488,7 +569,13 @@ fn buckets() -> Vec<Case> {
         create(
             "spec.buckets[].name",
             "write a bucket name without a beginning",
-            json!([bucket("xn--data"), bucket("sthree-data"), bucket("data-s3alias"), bucket("data--ol-s3"), bucket("data.mrap")]),
+            json!([
+                bucket("xn--data"),
+                bucket("sthree-data"),
+                bucket("data-s3alias"),
+                bucket("data--ol-s3"),
+                bucket("data.mrap")
+            ]),
             json!([bucket("data-xn--1"), bucket("s3alias-data"), bucket("datamrap")]),
         ),
         create(

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use rayward::api::RayCluster;
 use serde_json::{Value, json};
 
@@ -16,7 +16,7 @@ use super::wait::{PATIENCE, until};
 /// Makes the API server serve `RayCluster`s. Doing it twice does no harm.
 pub(crate) async fn install_crd(client: &Client) {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    let definition = RayCluster::crd();
+    let definition = rayward::api::crd().expect("the types make a CRD");
     let name = definition.name_any();
     let apply = PatchParams::apply("test").force();
     definitions
