@@ -635,9 +635,10 @@ mod tests {
 
     #[test]
     fn ssh_is_open_once_to_each_range_and_other_ports_as_asked() {
+        let office = "203.0.113.0/24";
         let cluster = valid(json!({"region": "r", "network": {
-            "adminCidrs": ["203.0.113.0/24", "198.51.100.7/32"],
-            "ingress": [{"ports": "22", "cidrs": ["203.0.113.0/24"]}, {"ports": "6379-6382", "cidrs": ["203.0.113.0/24"]}],
+            "adminCidrs": [office, "198.51.100.7/32"],
+            "ingress": [{"ports": "22", "cidrs": [office]}, {"ports": "6379-6382", "cidrs": [office]}],
         }}));
         let open: Vec<_> = cluster
             .ingress
@@ -654,6 +655,14 @@ mod tests {
 
     #[test]
     fn each_broken_rule_says_what_to_write() {
+        let subnets = |all: &[(&str, &str)]| {
+            let all: Vec<_> = all
+                .iter()
+                .map(|(name, cidr)| json!({"name": name, "cidr": cidr}))
+                .collect();
+            json!({"network": {"subnets": all}})
+        };
+        let existing = json!({"vpcId": "vpc-1", "subnetIds": ["subnet-1"]});
         let cases = [
             (
                 json!({"network": {"vpcCidr": "10.0.0.0"}}),
@@ -673,11 +682,11 @@ mod tests {
             ),
             (json!({"network": {"subnets": []}}), "network.subnets is empty"),
             (
-                json!({"network": {"subnets": [{"name": "a", "cidr": "10.0.0.0/20"}, {"name": "b", "cidr": "10.0.1.0/24"}]}}),
+                subnets(&[("a", "10.0.0.0/20"), ("b", "10.0.1.0/24")]),
                 "network.subnets[a] and network.subnets[b] overlap",
             ),
             (
-                json!({"network": {"subnets": [{"name": "a", "cidr": "10.0.0.0/24"}, {"name": "a", "cidr": "10.0.1.0/24"}]}}),
+                subnets(&[("a", "10.0.0.0/24"), ("a", "10.0.1.0/24")]),
                 "network.subnets names \"a\" twice",
             ),
             (
@@ -698,7 +707,7 @@ mod tests {
                 "leave one of them out",
             ),
             (
-                json!({"network": {"vpcCidr": "10.0.0.0/16", "existing": {"vpcId": "vpc-1", "subnetIds": ["subnet-1"]}}}),
+                json!({"network": {"vpcCidr": "10.0.0.0/16", "existing": existing}}),
                 "network.existing excludes network.vpcCidr",
             ),
             (

@@ -125,7 +125,7 @@ async fn lists_names_and_numbers_are_bounded_and_words_are_known() {
         ),
         (
             json!({"workerGroups": [{"name": "a"}, {"name": "a"}]}),
-            "spec.workerGroups[1]",
+            "duplicate entries for key [name=\"a\"]",
         ),
         (
             json!({"workerGroups": [{"name": "a", "capacityType": "Spot"}]}),
@@ -141,7 +141,7 @@ async fn lists_names_and_numbers_are_bounded_and_words_are_known() {
         ),
         (
             json!({"buckets": [{"purpose": "raw"}, {"purpose": "raw"}]}),
-            "spec.buckets[1]",
+            "duplicate entries for key [purpose=\"raw\"]",
         ),
         (json!({"network": {"subnets": []}}), "spec.network.subnets"),
         (
@@ -170,7 +170,7 @@ async fn lists_names_and_numbers_are_bounded_and_words_are_known() {
             .err()
             .unwrap_or_default();
         assert!(
-            told.iter().any(|cause| cause.field == at),
+            told.iter().any(|cause| cause.field == at || cause.message.contains(at)),
             "{spec} should be refused at {at}: {told:?}"
         );
     }
@@ -273,7 +273,8 @@ impl Objects {
                 // The API server tells an unknown field in words alone.
                 let whole = StatusCause {
                     message: status.message.clone(),
-                    ..StatusCause::default()
+                    reason: String::new(),
+                    field: String::new(),
                 };
                 Err(if causes.is_empty() { vec![whole] } else { causes })
             }

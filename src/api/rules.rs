@@ -56,7 +56,7 @@ pub(super) const TAG_VALUES: Pair = (
 );
 pub(super) const TAG_RESERVED: Pair = (
     "self.all(k, !k.lowerAscii().startsWith('aws:') && !k.startsWith('rayward.dev/') && k != 'Name')",
-    "write other tag keys: those that begin with aws: are AWS's, those that begin with rayward.dev/ and Name are Rayward's",
+    "write other tag keys: aws:... is AWS's; rayward.dev/... and Name are Rayward's",
 );
 
 // The network.
@@ -66,12 +66,13 @@ pub(super) const EXISTING_OR_OWN: Pair = (
     "write either existing, or vpcCidr and subnets: an existing network keeps its own ranges",
 );
 pub(super) const GROUPS_OR_INGRESS: Pair = (
-    "!has(self.existing) || !has(self.existing.securityGroupIds) || (!has(self.ingress) && !has(self.adminCidrs))",
+    "!has(self.existing) || !has(self.existing.securityGroupIds) || size(self.existing.securityGroupIds) == 0 || \
+     ((!has(self.ingress) || size(self.ingress) == 0) && (!has(self.adminCidrs) || size(self.adminCidrs) == 0))",
     "leave out ingress and adminCidrs, or existing.securityGroupIds: security groups of yours are never changed",
 );
 pub(super) const EXISTING_IMMUTABLE: Pair = (
     "has(self.existing) == has(oldSelf.existing) && (!has(self.existing) || self.existing == oldSelf.existing)",
-    "existing cannot be added, changed or removed: write back what it was, and make another cluster for another network",
+    "existing cannot be added, changed or removed: write back what it was; another network needs another cluster",
 );
 pub(super) const VPC_CIDR_IMMUTABLE: Pair = (
     "(has(self.vpcCidr) ? self.vpcCidr : '10.0.0.0/16') == (has(oldSelf.vpcCidr) ? oldSelf.vpcCidr : '10.0.0.0/16')",
@@ -89,12 +90,14 @@ pub(super) const SUBNET_IMMUTABLE: Pair = (
     "a subnet cannot change: write back what it was, and add another subnet",
 );
 pub(super) const SUBNETS_INSIDE: Pair = (
-    "!has(self.subnets) || (has(self.vpcCidr) && !isCIDR(self.vpcCidr)) || self.subnets.all(s, !isCIDR(s.cidr) \
+    "!has(self.subnets) || (has(self.vpcCidr) && (!isCIDR(self.vpcCidr) || self.vpcCidr.contains(':'))) \
+     || self.subnets.all(s, !isCIDR(s.cidr) || s.cidr.contains(':') \
      || cidr(has(self.vpcCidr) ? self.vpcCidr : '10.0.0.0/16').containsCIDR(s.cidr))",
     "write subnets whose cidr lies inside vpcCidr (10.0.0.0/16 if it is left out)",
 );
 pub(super) const DEFAULT_SUBNET_INSIDE: Pair = (
-    "has(self.subnets) || !has(self.vpcCidr) || !isCIDR(self.vpcCidr) || cidr(self.vpcCidr).containsCIDR('10.0.1.0/24')",
+    "has(self.subnets) || !has(self.vpcCidr) || !isCIDR(self.vpcCidr) || self.vpcCidr.contains(':') \
+     || cidr(self.vpcCidr).containsCIDR('10.0.1.0/24')",
     "write subnets too: the default subnet 10.0.1.0/24 does not lie inside this vpcCidr",
 );
 pub(super) const SUBNETS_APART: Pair = (
@@ -107,11 +110,11 @@ pub(super) const CIDR: Pair = (
     "write an IPv4 range, for example 10.0.0.0/16",
 );
 pub(super) const CIDR_CANONICAL: Pair = (
-    "!isCIDR(self) || string(cidr(self).masked()) == self",
+    "!isCIDR(self) || self.contains(':') || string(cidr(self).masked()) == self",
     "write the range in canonical form, with zeros after its prefix: 10.0.0.0/16 and not 10.0.0.1/16",
 );
 pub(super) const CIDR_SIZE: Pair = (
-    "!isCIDR(self) || (cidr(self).prefixLength() >= 16 && cidr(self).prefixLength() <= 28)",
+    "!isCIDR(self) || self.contains(':') || (cidr(self).prefixLength() >= 16 && cidr(self).prefixLength() <= 28)",
     "write a range from /16 to /28: AWS has no other VPCs and subnets",
 );
 pub(super) const CIDRS: Pair = (
@@ -119,7 +122,7 @@ pub(super) const CIDRS: Pair = (
     "write IPv4 ranges, for example 203.0.113.0/24, or 203.0.113.7/32 for one address",
 );
 pub(super) const CIDRS_CANONICAL: Pair = (
-    "self.all(c, !isCIDR(c) || string(cidr(c).masked()) == c)",
+    "self.all(c, !isCIDR(c) || c.contains(':') || string(cidr(c).masked()) == c)",
     "write ranges in canonical form: 203.0.113.0/24 and not 203.0.113.7/24",
 );
 pub(super) const PORTS: Pair = (

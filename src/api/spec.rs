@@ -45,7 +45,8 @@ pub struct RayClusterSpec {
     #[x_kube(validation = rules::REGION)]
     #[x_kube(validation = rules::REGION_IMMUTABLE)]
     pub region: String,
-    /// `true` stops all machines and keeps their disks, addresses and the buckets; `false` starts the same machines again.
+    /// `true` stops all machines and keeps their disks, addresses and the buckets; `false` starts the same machines
+    /// again.
     #[serde(default)]
     pub suspend: bool,
     /// Tags on everything that is created, beside Rayward's own.
@@ -135,7 +136,8 @@ pub struct SubnetSpec {
     #[x_kube(validation = rules::CIDR_CANONICAL)]
     #[x_kube(validation = rules::CIDR_SIZE)]
     pub cidr: String,
-    /// Whether machines get public addresses. Default `true`; there is no NAT gateway, so a private subnet has no way out.
+    /// Whether machines get public addresses. Default `true`; there is no NAT gateway, so a private subnet has no way
+    /// out.
     #[serde(default = "yes")]
     pub public: bool,
     /// Availability zone, for example `ap-southeast-1a`. Left out: AWS chooses.
@@ -210,7 +212,7 @@ pub struct HeadSpec {
     /// The head's public address.
     #[serde(default)]
     pub public_address: PublicAddress,
-    /// Name of the subnet. Left out: the first.
+    /// Name of the subnet; of an existing network, its id. Left out: the first.
     #[schemars(length(max = rules::NAME_LENGTH))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet: Option<String>,
@@ -314,7 +316,7 @@ pub struct WorkerGroupSpec {
     #[x_kube(validation = rules::VOLUME_MAX)]
     #[serde(default)]
     pub root_volume: VolumeSpec,
-    /// Names of the subnets, in order of preference. Left out: all, in their order.
+    /// Names of the subnets (of an existing network, their ids) in order of preference. Left out: all, in their order.
     #[schemars(length(max = rules::SUBNETS), inner(length(max = rules::NAME_LENGTH)))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
@@ -361,7 +363,8 @@ pub enum BucketDeletion {
     /// They stay, and the same cluster applied again finds them.
     #[default]
     Retain,
-    /// Empty ones are deleted; those with data once the annotation `rayward.dev/confirm-bucket-deletion: <uid>` allows it.
+    /// Empty ones are deleted; those with data once the annotation `rayward.dev/confirm-bucket-deletion: <uid>`
+    /// allows it.
     Delete,
 }
 

@@ -114,7 +114,14 @@ fn cluster() -> Vec<Case> {
 }
 
 fn network() -> Vec<Case> {
-    let two = |first: &str, second: &str| json!({"network": {"subnets": [{"name": "a", "cidr": first}, {"name": "b", "cidr": second}]}});
+    let two = |first: &str, second: &str| {
+        let subnets = [
+            json!({"name": "a", "cidr": first}),
+            json!({"name": "b", "cidr": second}),
+        ];
+        json!({"network": {"subnets": subnets}})
+    };
+    let existing = json!({"existing": {"vpcId": "vpc-01234567", "subnetIds": ["subnet-01234567"]}});
     let zone =
         |zone: &str| json!({"network": {"subnets": [{"name": "a", "cidr": "10.0.1.0/24", "availabilityZone": zone}]}});
     vec![
@@ -169,13 +176,13 @@ fn network() -> Vec<Case> {
             json!([
                 {"head": {"subnet": "b"}},
                 {"network": {"subnets": [{"name": "b", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "a"}},
-                {"network": {"existing": {"vpcId": "vpc-01234567", "subnetIds": ["subnet-01234567"]}}, "head": {"subnet": "a"}},
+                {"network": existing, "head": {"subnet": "a"}},
             ]),
             json!([
                 {"head": {"subnet": "a"}},
                 {"network": {"subnets": [{"name": "b", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "b"}},
                 {
-                    "network": {"existing": {"vpcId": "vpc-01234567", "subnetIds": ["subnet-01234567"]}},
+                    "network": existing,
                     "head": {"subnet": "subnet-01234567"},
                 },
             ]),
@@ -186,7 +193,7 @@ fn network() -> Vec<Case> {
             json!([
                 {"workerGroups": [{"name": "cpu", "subnets": ["a", "b"]}]},
                 {
-                    "network": {"existing": {"vpcId": "vpc-01234567", "subnetIds": ["subnet-01234567"]}},
+                    "network": existing,
                     "workerGroups": [{"name": "cpu", "subnets": ["a"]}],
                 },
             ]),
@@ -294,7 +301,10 @@ fn addresses() -> Vec<Case> {
             "spec.network.vpcCidr",
             "write a range from /16 to /28",
             json!([vpc("10.0.0.0/15")]),
-            json!([vpc("10.0.0.0/16"), {"network": {"vpcCidr": "10.0.0.0/28", "subnets": [{"name": "a", "cidr": "10.0.0.0/28"}]}}]),
+            json!([
+                vpc("10.0.0.0/16"),
+                {"network": {"vpcCidr": "10.0.0.0/28", "subnets": [{"name": "a", "cidr": "10.0.0.0/28"}]}},
+            ]),
         ),
         create(
             "spec.network.subnets[].cidr",
@@ -514,7 +524,11 @@ fn machines() -> Vec<Case> {
         create(
             "spec.workerGroups[].name",
             "write lower-case letters",
-            json!([{"workerGroups": [{"name": "GPU"}]}, {"workerGroups": [{"name": "-"}]}, {"workerGroups": [{"name": ""}]}]),
+            json!([
+                group("name", json!("GPU")),
+                group("name", json!("-")),
+                group("name", json!(""))
+            ]),
             json!([{"workerGroups": [{"name": "gpu-8"}]}]),
         ),
         create(
