@@ -7,6 +7,8 @@ use crate::validate::ClusterId;
 /// Tags of an AWS resource.
 pub type Tags = BTreeMap<String, String>;
 
+/// What the keys of our own tags begin with, but for `Name`.
+pub const PREFIX: &str = "rayward.dev/";
 /// Which installation of Rayward made it; by default the uid of the namespace `kube-system`.
 pub const INSTALLATION: &str = "rayward.dev/installation";
 /// Uid of the `RayCluster`, so that a re-created name inherits nothing.

@@ -1,10 +1,9 @@
 //! The plan of a cluster that is to exist: each resource plans itself, in the order in which they need each other.
 
-use super::{Action, Planner, Reason, Subject, fleet, fleet::Fleet, launch::Ground, suspend};
+use super::{Action, Planner, Reason, Subject, fleet, fleet::Fleet, launch::Ground, network, suspend};
 use crate::{
     observe::Source,
-    resources::{bucket, head, vpc, workers},
-    validate::Network,
+    resources::{bucket, head, workers},
 };
 
 pub(super) fn plan(planner: &mut Planner<'_>) {
@@ -13,16 +12,9 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
         planner.act(Subject::Cluster, Action::AddFinalizer);
         return;
     }
-    let ground = network(planner);
+    let ground = network::plan(planner);
     machines(planner, ground.as_ref());
     bucket::plan(planner);
-}
-
-fn network(planner: &mut Planner<'_>) -> Option<Ground> {
-    if let Network::Own { cidr, .. } = &planner.cluster().network {
-        vpc::plan(planner, &cidr.to_string());
-    }
-    None
 }
 
 fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {

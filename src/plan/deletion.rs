@@ -1,12 +1,11 @@
 //! The plan of a cluster that is to go: in the order that AWS needs, until two looks at everything find nothing left.
 
-use super::{Action, Planner, Reason, Subject, fleet::Fleet};
+use super::{Action, Planner, Reason, Subject, fleet::Fleet, network};
 use crate::{
     observe::Source,
     resources::{
         Change, bucket,
         instance::{InstanceChange, InstanceState},
-        vpc,
     },
 };
 
@@ -18,7 +17,7 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
         return;
     }
     if machines_are_gone(planner) {
-        vpc::plan_deletion(planner);
+        network::plan_deletion(planner);
     }
     bucket::plan_deletion(planner);
     finish(planner);

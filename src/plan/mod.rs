@@ -6,6 +6,7 @@ mod converge;
 mod deletion;
 pub mod fleet;
 pub mod launch;
+mod network;
 pub mod suspend;
 mod waiting;
 
@@ -168,6 +169,15 @@ impl<'a> Planner<'a> {
         self.plan.findings.push(finding);
     }
 
+    /// Says what of others keeps something of ours from being deleted.
+    pub fn blocked(&mut self, id: &str, blockers: &[String]) {
+        let message = format!(
+            "{id} cannot be deleted before {}, not of this cluster: remove what is in the way, and the deletion goes on",
+            blockers.join(", ")
+        );
+        self.wait(Subject::Network, Reason::ForeignResource, message);
+    }
+
     /// Asks for another look after `delay` at the latest.
     pub fn check_in(&mut self, delay: Duration) {
         let next = &mut self.plan.next_check;
@@ -215,6 +225,14 @@ impl<'a> Planner<'a> {
         let created = tags.get(tags::CREATED_AT).and_then(|at| at.parse::<Timestamp>().ok());
         created
             .is_none_or(|at| self.inputs.now.duration_since(at).unsigned_abs() > self.inputs.limits.consistency_window)
+    }
+
+    /// Whether something that carries these tags and differs from the wish was changed by somebody: neither is it being
+    /// made, nor did the wish itself just change.
+    #[must_use]
+    pub fn is_drift(&self, tags: &Tags) -> bool {
+        let handled = self.observed().recorded.observed_generation;
+        handled.is_none_or(|generation| generation == self.cluster().generation) && self.is_settled(tags)
     }
 
     /// Plans to take away what was made twice: only what `removal` finds unused, and only once it is settled.

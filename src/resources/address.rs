@@ -5,12 +5,14 @@ use std::{collections::BTreeMap, fmt};
 use aws_sdk_ec2::types::{DomainType, ResourceType};
 use serde::Serialize;
 
-use super::{Answer, Resource, ResourceChange, created, gone};
+use super::{Answer, Change, Kind, Resource, ResourceChange, created, gone, instance::Instance, keeper};
 use crate::{
+    api::PublicAddress,
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{filter, tags_from},
     },
+    plan::{Planner, Reason, Subject},
     tags::{INSTALLATION, Tags},
 };
 
@@ -199,4 +201,66 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Address>, AwsE
         })
     });
     Ok(addresses.collect())
+}
+
+/// Plans the address of the head: `head` is the one that runs, if any.
+pub fn plan(planner: &mut Planner<'_>, head: Option<&Instance>) {
+    if planner.cluster().head.public_address != PublicAddress::Elastic {
+        plan_deletion(planner);
+        return;
+    }
+    let shelf = &planner.observed().inventory.address;
+    let Some(address) = keeper(&shelf.ours, |address| address.association_id.is_some()) else {
+        let tags = planner.creation_tags(ROLE, None);
+        planner.change(Subject::Head, Change::Address(AddressChange::Allocate { tags }));
+        return;
+    };
+    planner.reap_doubles(&shelf.ours, &address.id, |double| {
+        let id = double.id.clone();
+        let unused = double.association_id.is_none();
+        unused.then(|| Change::Address(AddressChange::Release { id }))
+    });
+    let tags = planner.tags(ROLE, None);
+    planner.repair_tags(Subject::Head, Kind::Address, address, &tags);
+    if let Some(head) = head {
+        associate(planner, address, head);
+    }
+}
+
+fn associate(planner: &mut Planner<'_>, address: &Address, head: &Instance) {
+    if address.instance_id.as_ref() == Some(&head.id) {
+        return;
+    }
+    let inventory = &planner.observed().inventory;
+    let theirs = inventory
+        .network_interface
+        .all()
+        .filter(|interface| interface.instance_id.as_ref() == Some(&head.id))
+        .filter_map(|interface| interface.allocation_id.as_ref())
+        .find(|allocation| !inventory.address.ours.contains_key(*allocation));
+    if let Some(theirs) = theirs {
+        let message = format!(
+            "{theirs}, an Elastic IP address that is not of this cluster, is on the head {}: disassociate it",
+            head.id
+        );
+        planner.wait(Subject::Head, Reason::ForeignResource, message);
+        return;
+    }
+    let (id, instance_id) = (address.id.clone(), head.id.clone());
+    planner.change(
+        Subject::Head,
+        Change::Address(AddressChange::Associate { id, instance_id }),
+    );
+}
+
+/// Plans to give back every address of the cluster.
+pub fn plan_deletion(planner: &mut Planner<'_>) {
+    for address in planner.observed().inventory.address.ours.values() {
+        let id = address.id.clone();
+        let change = match address.association_id.clone() {
+            Some(association_id) => AddressChange::Disassociate { id, association_id },
+            None => AddressChange::Release { id },
+        };
+        planner.change(Subject::Head, Change::Address(change));
+    }
 }

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use aws_sdk_ec2::types::ResourceType;
 use serde::Serialize;
 
-use super::{Answer, Resource, ResourceChange, created, gone};
+use super::{Answer, Change, Kind, Resource, ResourceChange, created, gone, keeper, vpc::Vpc};
 use crate::{
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{scope_filters, tags_in},
     },
+    plan::{Finding, Planner, Reason, Subject},
     tags::Tags,
 };
 
@@ -195,4 +196,106 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<InternetGatewa
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// Plans the gateway: the one that is attached to the VPC, or nothing while it is not.
+pub fn plan<'a>(planner: &mut Planner<'a>, vpc: Option<&Vpc>) -> Option<&'a InternetGateway> {
+    let inventory = &planner.observed().inventory;
+    let shelf = &inventory.internet_gateway;
+    let Some(gateway) = keeper(&shelf.ours, |gateway| gateway.attached_to.is_some()) else {
+        let tags = planner.creation_tags(ROLE, None);
+        planner.change(
+            Subject::Network,
+            Change::InternetGateway(InternetGatewayChange::Create { tags }),
+        );
+        return None;
+    };
+    planner.reap_doubles(&shelf.ours, &gateway.id, |double| {
+        let id = double.id.clone();
+        let unused = double.attached_to.is_none();
+        unused.then(|| Change::InternetGateway(InternetGatewayChange::Delete { id }))
+    });
+    let tags = planner.tags(ROLE, None);
+    planner.repair_tags(Subject::Network, Kind::InternetGateway, gateway, &tags);
+    let vpc = vpc?;
+    match &gateway.attached_to {
+        Some(vpc_id) if *vpc_id == vpc.id => return Some(gateway),
+        Some(elsewhere) => leave(planner, gateway, elsewhere),
+        None => attach(planner, gateway, vpc),
+    }
+    None
+}
+
+fn attach(planner: &mut Planner<'_>, gateway: &InternetGateway, vpc: &Vpc) {
+    let mut others = planner.observed().inventory.internet_gateway.others.values();
+    if let Some(other) = others.find(|other| other.attached_to.as_deref() == Some(&vpc.id)) {
+        let message = format!(
+            "{} is attached to {} in place of {}, the gateway of this cluster: detach it",
+            other.id, vpc.id, gateway.id
+        );
+        planner.wait(Subject::Network, Reason::ForeignResource, message);
+        return;
+    }
+    if planner.is_drift(&gateway.tags) {
+        planner.find(Finding::repaired(
+            &gateway.id,
+            format!("was not attached to {}", vpc.id),
+        ));
+    }
+    let (id, vpc_id) = (gateway.id.clone(), vpc.id.clone());
+    planner.change(
+        Subject::Network,
+        Change::InternetGateway(InternetGatewayChange::Attach { id, vpc_id }),
+    );
+}
+
+/// Takes the gateway from a VPC where it does not belong: only from one of ours, since its machines lose their way out.
+fn leave(planner: &mut Planner<'_>, gateway: &InternetGateway, vpc_id: &str) {
+    if planner.observed().inventory.vpc.ours.contains_key(vpc_id) {
+        detach(planner, gateway, vpc_id);
+    } else {
+        let message = format!(
+            "{} is attached to {vpc_id}, which is not of this cluster: detach it there",
+            gateway.id
+        );
+        planner.wait(Subject::Network, Reason::ForeignResource, message);
+    }
+}
+
+fn detach(planner: &mut Planner<'_>, gateway: &InternetGateway, vpc_id: &str) {
+    let (id, vpc_id) = (gateway.id.clone(), vpc_id.to_owned());
+    planner.change(
+        Subject::Network,
+        Change::InternetGateway(InternetGatewayChange::Detach { id, vpc_id }),
+    );
+}
+
+/// Plans to detach and delete the gateways. A public address that is still mapped in the VPC keeps a gateway there.
+pub fn plan_deletion(planner: &mut Planner<'_>) {
+    let inventory = &planner.observed().inventory;
+    for gateway in inventory.internet_gateway.ours.values() {
+        let Some(vpc_id) = &gateway.attached_to else {
+            let id = gateway.id.clone();
+            planner.change(
+                Subject::Network,
+                Change::InternetGateway(InternetGatewayChange::Delete { id }),
+            );
+            continue;
+        };
+        let public: Vec<String> = inventory
+            .foreign_interfaces()
+            .filter(|interface| interface.vpc_id == *vpc_id && interface.is_public)
+            .map(ToString::to_string)
+            .collect();
+        if !public.is_empty() {
+            planner.blocked(&gateway.id, &public);
+        } else if inventory
+            .address
+            .ours
+            .values()
+            .all(|address| address.association_id.is_none())
+        {
+            leave(planner, gateway, vpc_id);
+        }
+    }
 }

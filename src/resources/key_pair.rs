@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, fmt};
 use aws_sdk_ec2::{primitives::Blob, types::ResourceType};
 use serde::Serialize;
 
-use super::{Answer, Resource, ResourceChange, created, gone};
+use super::{Answer, Change, Kind, NAME_PREFIX, Resource, ResourceChange, created, gone, unique_name};
 use crate::{
     aws::{AwsCall, AwsError, Clients, Scope, sdk::tags_in},
+    observe::{KeySecret, Source},
+    plan::{Action, Finding, Planner, Reason, Subject},
     tags::Tags,
 };
 
@@ -21,7 +23,7 @@ pub struct KeyPair {
     pub id: String,
     /// Its name, unique in the region.
     pub name: String,
-    /// Its public key, without the comment; empty where it is not ours.
+    /// Its public key, without the comment; empty where neither tags nor name say that it is ours.
     pub public_key: String,
     /// Its tags.
     pub tags: Tags,
@@ -151,13 +153,119 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<KeyPair>, AwsE
     let answer = clients.gate.send(AwsCall::DescribeKeyPairs, "all", request).await?;
     let pairs = answer.key_pairs().iter().filter_map(|pair| {
         let tags = tags_in(scope, pair.tags());
-        let public_key = pair.public_key().filter(|_| !tags.is_empty());
+        let name = pair.key_name().unwrap_or_default();
+        let public_key = pair
+            .public_key()
+            .filter(|_| !tags.is_empty() || name.starts_with(NAME_PREFIX));
         Some(KeyPair {
             id: pair.key_pair_id()?.to_owned(),
-            name: pair.key_name().unwrap_or_default().to_owned(),
+            name: name.to_owned(),
             public_key: public_key.map(without_comment).unwrap_or_default(),
             tags,
         })
     });
     Ok(pairs.collect())
+}
+
+/// Plans the controller's own key and the EC2 key pair: its name, once machines can be launched with it.
+pub fn plan(planner: &mut Planner<'_>) -> Option<String> {
+    let public_key = secret(planner)?;
+    if let Source::Unknown(why) = &planner.observed().inventory.key_pair.swept {
+        planner.wait(Subject::Key, Reason::NotObserved, format!("key pairs: {why}"));
+        return None;
+    }
+    match &planner.cluster().key_pair {
+        Some(name) => existing(planner, name),
+        None => own(planner, public_key),
+    }
+}
+
+/// The public half of the controller's own key, which every machine accepts.
+fn secret<'a>(planner: &mut Planner<'a>) -> Option<&'a str> {
+    let observed = planner.observed();
+    let machines = &observed.inventory.instance;
+    let alive = machines.ours.values().any(|machine| !machine.is_lost());
+    let lost =
+        "the machines accept only the key that it held. Put the Secret back, or delete the cluster and apply it again";
+    let (reason, message) = match (&observed.key, &machines.swept) {
+        (Source::Known(KeySecret::Present { public_key }), _) => return Some(public_key),
+        (Source::Unknown(why), _) => (Reason::NotObserved, format!("the Secret with the key: {why}")),
+        (_, Source::Unknown(why)) => (Reason::NotObserved, format!("machines: {why}")),
+        (Source::Known(KeySecret::Missing), _) if alive => (
+            Reason::KeyLost,
+            format!("the Secret with the cluster's key is gone: {lost}"),
+        ),
+        (Source::Known(KeySecret::Unusable(why)), _) if alive => (Reason::KeyLost, format!("{why}: {lost}")),
+        (Source::Known(KeySecret::Unusable(why)), _) => (Reason::Refused, format!("{why}: delete that Secret")),
+        (Source::Known(KeySecret::Missing), _) => {
+            planner.act(Subject::Key, Action::CreateKey);
+            return None;
+        }
+    };
+    planner.wait(Subject::Key, reason, message);
+    None
+}
+
+/// One of the user's: only looked for.
+fn existing(planner: &mut Planner<'_>, name: &str) -> Option<String> {
+    let mut pairs = planner.observed().inventory.key_pair.all();
+    if pairs.any(|pair| pair.name == name) {
+        return Some(name.to_owned());
+    }
+    let message = format!(
+        "there is no key pair {name} in {}: import it there, or change keyPair.name",
+        planner.cluster().region
+    );
+    planner.wait(Subject::Key, Reason::InvalidReference, message);
+    None
+}
+
+fn own(planner: &mut Planner<'_>, public_key: &str) -> Option<String> {
+    let shelf = &planner.observed().inventory.key_pair;
+    let name = unique_name(&planner.cluster().id);
+    let ours = shelf.ours.values().find(|pair| pair.name == name);
+    let Some(pair) = ours.or_else(|| shelf.others.values().find(|pair| pair.name == name)) else {
+        let change = KeyPairChange::Import {
+            name,
+            public_key: public_key.to_owned(),
+            tags: planner.creation_tags(ROLE, None),
+        };
+        planner.change(Subject::Key, Change::KeyPair(change));
+        return None;
+    };
+    let same_key = pair.public_key == without_comment(public_key);
+    if !same_key && ours.is_none() {
+        let message = format!(
+            "key pair {name} ({}) has another key and not this cluster's tags: delete it",
+            pair.id
+        );
+        planner.wait(Subject::Key, Reason::ForeignResource, message);
+        return None;
+    }
+    if !same_key {
+        planner.find(Finding::repaired(
+            &pair.id,
+            "held another key than the cluster's Secret",
+        ));
+        planner.change(Subject::Key, deletion(pair));
+        return None;
+    }
+    // Without tags too: its key proves it ours.
+    let tags = planner.tags(ROLE, None);
+    planner.repair_tags(Subject::Key, Kind::KeyPair, pair, &tags);
+    Some(name)
+}
+
+fn deletion(pair: &KeyPair) -> Change {
+    Change::KeyPair(KeyPairChange::Delete {
+        id: pair.id.clone(),
+        name: pair.name.clone(),
+    })
+}
+
+/// Plans to delete the key pairs that are ours.
+pub fn plan_deletion(planner: &mut Planner<'_>) {
+    for pair in planner.observed().inventory.key_pair.ours.values() {
+        planner.change(Subject::Key, deletion(pair));
+    }
 }

@@ -24,6 +24,7 @@ use crate::{
     observe::{Shelf, Source},
     sweep::{Names, Stored, pack},
     tags::Tags,
+    validate::ClusterId,
 };
 
 /// What every observed form tells of itself.
@@ -195,6 +196,12 @@ macro_rules! registry {
                 match kind { $(Kind::$Kind => self.$module.swept = swept,)* }
             }
 
+            /// Whether a look at this kind is in.
+            #[must_use]
+            pub fn swept(&self, kind: Kind) -> &Source<()> {
+                match kind { $(Kind::$Kind => &self.$module.swept,)* }
+            }
+
             /// Ids of everything of ours that is not gone.
             #[must_use]
             pub fn ids(&self) -> Vec<(Kind, String)> {
@@ -266,6 +273,10 @@ impl TagChange {
     }
 
     fn fold<T: Resource>(&self, all: &mut Shelf<T>) {
+        // Told apart by its name or our record: with its tags it will be seen among ours.
+        if let Some(item) = all.others.remove(&self.id) {
+            all.ours.insert(self.id.clone(), item);
+        }
         if let Some(item) = all.ours.get_mut(&self.id) {
             item.tags_mut().extend(self.tags.clone());
         }
@@ -295,6 +306,19 @@ fn gone<T>(result: Result<T, AwsError>) -> Result<Answer, AwsError> {
     }
 }
 
+/// What the unique names of a cluster's things begin with.
+const NAME_PREFIX: &str = "rayward-";
+
+/// A name for something of a cluster that EC2 wants to be unique: two installations, and a cluster that was deleted and
+/// applied again, have different ones. EC2 takes 255 characters.
+#[must_use]
+pub fn unique_name(id: &ClusterId) -> String {
+    let uid: String = id.uid.chars().take(8).collect();
+    let name = format!("{NAME_PREFIX}{}-{}", id.namespace, id.name);
+    let name: String = name.chars().take(255 - 1 - uid.len()).collect();
+    format!("{name}-{uid}")
+}
+
 /// Of several things where there should be one (a crash between making and seeing it), the one that is kept: the one
 /// in use, else the lowest id, so that every pass and every process chooses alike.
 pub fn keeper<T>(items: &BTreeMap<String, T>, in_use: impl Fn(&T) -> bool) -> Option<&T> {
@@ -305,17 +329,46 @@ pub fn keeper<T>(items: &BTreeMap<String, T>, in_use: impl Fn(&T) -> bool) -> Op
 }
 
 impl Inventory {
-    /// Whether anything that AWS wants gone first lies in this VPC. The default group and the main route table do not
-    /// count: they go with it.
+    /// What AWS wants gone before this VPC. The default group and the main route table do not count: they go with it.
+    /// What lies in a subnet does not either: the subnet does.
+    fn content<'a>(&'a self, vpc_id: &'a str, side: Side) -> impl Iterator<Item = String> + 'a {
+        fn on<T>(shelf: &Shelf<T>, side: Side) -> impl Iterator<Item = &T> {
+            match side {
+                Side::Ours => shelf.ours.values(),
+                Side::Others => shelf.others.values(),
+            }
+        }
+        let gateways = on(&self.internet_gateway, side)
+            .filter(move |gateway| gateway.attached_to.as_deref() == Some(vpc_id))
+            .map(|gateway| format!("internet gateway {}", gateway.id));
+        let subnets = on(&self.subnet, side)
+            .filter(move |subnet| subnet.vpc_id == vpc_id)
+            .map(|subnet| format!("subnet {}", subnet.id));
+        let tables = on(&self.route_table, side)
+            .filter(move |table| table.vpc_id == vpc_id && !table.main)
+            .map(|table| format!("route table {}", table.id));
+        let groups = on(&self.security_group, side)
+            .filter(move |group| group.vpc_id == vpc_id && !group.is_default())
+            .map(|group| format!("security group {} ({})", group.id, group.name));
+        gateways.chain(subnets).chain(tables).chain(groups)
+    }
+
+    /// Whether anything that AWS wants gone first lies in this VPC.
     #[must_use]
     pub fn has_content(&self, vpc_id: &str) -> bool {
-        fn any<T: Resource>(shelf: &Shelf<T>, vpc_id: &str, counts: impl Fn(&T) -> bool) -> bool {
-            shelf.all().any(|item| item.vpc_id() == Some(vpc_id) && counts(item))
-        }
-        any(&self.internet_gateway, vpc_id, |_| true)
-            || any(&self.subnet, vpc_id, |_| true)
-            || any(&self.route_table, vpc_id, |table| !table.main)
-            || any(&self.security_group, vpc_id, |group| !group.is_default())
-            || any(&self.network_interface, vpc_id, |_| true)
+        self.content(vpc_id, Side::Ours).next().is_some() || self.content(vpc_id, Side::Others).next().is_some()
     }
+
+    /// What of others lies in this VPC and keeps it from being deleted, for people.
+    #[must_use]
+    pub fn foreign_content(&self, vpc_id: &str) -> Vec<String> {
+        self.content(vpc_id, Side::Others).collect()
+    }
+}
+
+/// A side of a [`Shelf`].
+#[derive(Clone, Copy)]
+enum Side {
+    Ours,
+    Others,
 }

@@ -6,12 +6,13 @@ use std::{collections::BTreeMap, fmt};
 use aws_sdk_ec2::types::NetworkInterfaceStatus;
 use serde::Serialize;
 
-use super::{Answer, Resource, ResourceChange, gone};
+use super::{Answer, Change, Inventory, Resource, ResourceChange, gone};
 use crate::{
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{scope_filters, tags_in},
     },
+    plan::{Planner, Reason, Subject},
     tags::Tags,
 };
 
@@ -144,4 +145,41 @@ fn from_sdk(scope: &Scope, interface: &aws_sdk_ec2::types::NetworkInterface) -> 
         allocation_id: association.and_then(|association| association.allocation_id.clone()),
         tags: tags_in(scope, interface.tag_set()),
     })
+}
+
+impl fmt::Display for NetworkInterface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "network interface {}", self.id)?;
+        match (&self.instance_id, self.description.as_str()) {
+            (Some(instance), _) => write!(f, " of {instance}"),
+            (None, "") => Ok(()),
+            (None, description) => write!(f, " ({description})"),
+        }
+    }
+}
+
+impl Inventory {
+    /// The interfaces that are neither ours nor our machines'.
+    pub(crate) fn foreign_interfaces(&self) -> impl Iterator<Item = &NetworkInterface> {
+        self.network_interface.others.values().filter(|interface| {
+            let machine = interface.instance_id.as_ref();
+            machine.is_none_or(|machine| !self.instance.ours.contains_key(machine))
+        })
+    }
+}
+
+/// Plans to delete the interfaces that machines of ours left behind: EC2 takes a machine's own away with it.
+pub fn plan_deletion(planner: &mut Planner<'_>) {
+    for interface in planner.observed().inventory.network_interface.ours.values() {
+        let id = interface.id.clone();
+        if interface.in_use {
+            let message = format!("{interface} is being released");
+            planner.wait(Subject::Network, Reason::InTransition, message);
+        } else {
+            planner.change(
+                Subject::Network,
+                Change::NetworkInterface(NetworkInterfaceChange::Delete { id }),
+            );
+        }
+    }
 }

@@ -6,12 +6,15 @@ use std::{collections::BTreeMap, fmt};
 use aws_sdk_ec2::types::ResourceType;
 use serde::Serialize;
 
-use super::{Answer, Resource, ResourceChange, created, gone};
+use super::{
+    Answer, Change, Kind, Resource, ResourceChange, created, gone, internet_gateway::InternetGateway, subnet::Subnet,
+};
 use crate::{
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{scope_filters, tags_in},
     },
+    plan::{Finding, Planner, Subject},
     tags::Tags,
 };
 
@@ -332,4 +335,121 @@ fn route(route: &aws_sdk_ec2::types::Route) -> Option<(String, String)> {
         .or(route.carrier_gateway_id())
         .unwrap_or("nothing");
     (target != "local").then(|| (destination.to_owned(), target.to_owned()))
+}
+
+/// Plans the route table: its way out through `gateway` (once that is attached) and the association of each subnet
+/// with it that is `true`; the others are kept off it.
+pub fn plan(planner: &mut Planner<'_>, vpc_id: &str, gateway: Option<&InternetGateway>, subnets: &[(&Subnet, bool)]) {
+    let shelf = &planner.observed().inventory.route_table;
+    let ours = || shelf.ours.values().filter(|table| table.vpc_id == vpc_id);
+    let used = ours().find(|table| !table.associations.is_empty());
+    let Some(table) = used.or_else(|| ours().next()) else {
+        let (vpc_id, tags) = (vpc_id.to_owned(), planner.creation_tags(ROLE, None));
+        planner.change(
+            Subject::Network,
+            Change::RouteTable(RouteTableChange::Create { vpc_id, tags }),
+        );
+        return;
+    };
+    planner.reap_doubles(&shelf.ours, &table.id, |double| {
+        let id = double.id.clone();
+        let unused = double.associations.is_empty() && !double.main;
+        unused.then(|| Change::RouteTable(RouteTableChange::Delete { id }))
+    });
+    let tags = planner.tags(ROLE, None);
+    planner.repair_tags(Subject::Network, Kind::RouteTable, table, &tags);
+    if let Some(gateway) = gateway {
+        way_out(planner, table, gateway);
+    }
+    for (destination, target) in table.routes.iter().filter(|(to, _)| *to != EVERYWHERE) {
+        let what = format!("a route to {destination} through {target} was added by others");
+        planner.find(Finding::kept(&table.id, what));
+    }
+    for (subnet, public) in subnets {
+        if *public {
+            associate(planner, table, subnet);
+        } else if let Some(association_id) = table.associations.get(&subnet.id) {
+            let what = format!("private subnet {} was associated with it", subnet.id);
+            planner.find(Finding::repaired(&table.id, what));
+            disassociate(planner, table, &subnet.id, association_id);
+        }
+    }
+}
+
+/// A route to an attached gateway is always in force, so that only its target is compared.
+fn way_out(planner: &mut Planner<'_>, table: &RouteTable, gateway: &InternetGateway) {
+    let (id, gateway_id) = (table.id.clone(), gateway.id.clone());
+    match table.routes.get(EVERYWHERE) {
+        Some(target) if *target == gateway.id => {}
+        Some(target) => {
+            let what = format!("the route to {EVERYWHERE} led to {target}");
+            planner.find(Finding::repaired(&table.id, what));
+            let change = RouteTableChange::ReplaceRoute { id, gateway_id };
+            planner.change(Subject::Network, Change::RouteTable(change));
+        }
+        None => {
+            if planner.is_drift(&table.tags) {
+                let what = format!("the route to {EVERYWHERE} was missing");
+                planner.find(Finding::repaired(&table.id, what));
+            }
+            let change = RouteTableChange::CreateRoute { id, gateway_id };
+            planner.change(Subject::Network, Change::RouteTable(change));
+        }
+    }
+}
+
+fn associate(planner: &mut Planner<'_>, table: &RouteTable, subnet: &Subnet) {
+    if table.associations.contains_key(&subnet.id) {
+        return;
+    }
+    let (id, subnet_id) = (table.id.clone(), subnet.id.clone());
+    let mut all = planner.observed().inventory.route_table.all();
+    let elsewhere = all.find_map(|other| Some((&other.id, other.associations.get(&subnet.id)?)));
+    let change = if let Some((other, association_id)) = elsewhere {
+        let what = format!("was associated with {other} in place of {}", table.id);
+        planner.find(Finding::repaired(&subnet.id, what));
+        RouteTableChange::ReplaceAssociation {
+            id,
+            subnet_id,
+            association_id: association_id.clone(),
+        }
+    } else {
+        if planner.is_drift(&table.tags) && planner.is_drift(&subnet.tags) {
+            let what = format!("was not associated with {}", table.id);
+            planner.find(Finding::repaired(&subnet.id, what));
+        }
+        RouteTableChange::Associate { id, subnet_id }
+    };
+    planner.change(Subject::Network, Change::RouteTable(change));
+}
+
+fn disassociate(planner: &mut Planner<'_>, table: &RouteTable, subnet_id: &str, association_id: &str) {
+    let change = RouteTableChange::Disassociate {
+        id: table.id.clone(),
+        subnet_id: subnet_id.to_owned(),
+        association_id: association_id.to_owned(),
+    };
+    planner.change(Subject::Network, Change::RouteTable(change));
+}
+
+/// Plans to disassociate and delete the route tables.
+pub fn plan_deletion(planner: &mut Planner<'_>) {
+    let inventory = &planner.observed().inventory;
+    // One that somebody made the main table goes with the VPC.
+    for table in inventory.route_table.ours.values().filter(|table| !table.main) {
+        let mut foreign = Vec::new();
+        for (subnet_id, association_id) in &table.associations {
+            if inventory.subnet.others.contains_key(subnet_id) {
+                foreign.push(format!("subnet {subnet_id}, which uses it"));
+            } else {
+                disassociate(planner, table, subnet_id, association_id);
+            }
+        }
+        if !foreign.is_empty() {
+            planner.blocked(&table.id, &foreign);
+        } else if table.associations.is_empty() {
+            let id = table.id.clone();
+            planner.change(Subject::Network, Change::RouteTable(RouteTableChange::Delete { id }));
+        }
+    }
 }

@@ -13,12 +13,13 @@ use serde::Serialize;
 
 pub use rule::{Peer, Rule};
 
-use super::{Answer, Resource, ResourceChange, created, gone};
+use super::{Answer, Change, Kind, Resource, ResourceChange, created, gone, unique_name};
 use crate::{
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{scope_filters, tags_in},
     },
+    plan::{Finding, Planner, Reason, Subject},
     tags::Tags,
 };
 
@@ -291,4 +292,123 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<SecurityGroup>
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// Plans the group of a cluster in a VPC: what is there.
+pub fn plan<'a>(planner: &mut Planner<'a>, vpc_id: &str) -> Option<&'a SecurityGroup> {
+    let shelf = &planner.observed().inventory.security_group;
+    let name = unique_name(&planner.cluster().id);
+    let named = |group: &&SecurityGroup| group.vpc_id == vpc_id && group.name == name;
+    let Some(group) = shelf.ours.values().find(named) else {
+        match shelf.others.values().find(named) {
+            Some(untagged) => adopt(planner, untagged),
+            None => create(planner, name, vpc_id),
+        }
+        return None;
+    };
+    ingress(planner, group);
+    egress(planner, group);
+    let tags = planner.tags(ROLE, None);
+    planner.repair_tags(Subject::Network, Kind::SecurityGroup, group, &tags);
+    Some(group)
+}
+
+fn create(planner: &mut Planner<'_>, name: String, vpc_id: &str) {
+    let description = format!("Machines of the Ray cluster {}", planner.cluster().id.path());
+    let change = SecurityGroupChange::Create {
+        name,
+        // EC2 takes 255 characters.
+        description: description.chars().take(255).collect(),
+        vpc_id: vpc_id.to_owned(),
+        tags: planner.creation_tags(ROLE, None),
+    };
+    planner.change(Subject::Network, Change::SecurityGroup(change));
+}
+
+/// A group with our name and without our tags: ours only where the status says so.
+fn adopt(planner: &mut Planner<'_>, group: &SecurityGroup) {
+    let recorded = planner.observed().recorded.network.as_ref();
+    if recorded.is_some_and(|network| network.security_group_ids.contains(&group.id)) {
+        let tags = planner.tags(ROLE, None);
+        planner.repair_tags(Subject::Network, Kind::SecurityGroup, group, &tags);
+    } else {
+        let message = format!(
+            "security group {} has the name {} and not this cluster's tags: delete it",
+            group.id, group.name
+        );
+        planner.wait(Subject::Network, Reason::ForeignResource, message);
+    }
+}
+
+fn ingress(planner: &mut Planner<'_>, group: &SecurityGroup) {
+    let open = planner.cluster().ingress.iter();
+    let mut wanted: BTreeSet<Rule> = open
+        .map(|open| Rule::tcp(open.from_port, open.to_port, Peer::Cidr(open.cidr.to_string())))
+        .collect();
+    wanted.insert(Rule::everything(Peer::Group {
+        id: group.id.clone(),
+        account: None,
+    }));
+    let missing: BTreeSet<Rule> = wanted.difference(&group.ingress).cloned().collect();
+    let surplus: BTreeSet<Rule> = group.ingress.difference(&wanted).cloned().collect();
+    for (rules, what, add) in [(missing, "were missing", true), (surplus, "were added", false)] {
+        if rules.is_empty() {
+            continue;
+        }
+        if planner.is_drift(&group.tags) {
+            let rules: Vec<String> = rules.iter().map(ToString::to_string).collect();
+            let what = format!("ingress rules {what}: {}", rules.join(", "));
+            planner.find(Finding::repaired(&group.id, what));
+        }
+        let id = group.id.clone();
+        let change = if add {
+            SecurityGroupChange::AuthorizeIngress { id, rules }
+        } else {
+            SecurityGroupChange::RevokeIngress { id, rules }
+        };
+        planner.change(Subject::Network, Change::SecurityGroup(change));
+    }
+}
+
+fn egress(planner: &mut Planner<'_>, group: &SecurityGroup) {
+    let all = Rule::everything(Peer::everywhere());
+    // AWS puts this one into a new group of a VPC with IPv6.
+    let all_v6 = Rule::everything(Peer::CidrV6("::/0".into()));
+    for added in group.egress.iter().filter(|rule| **rule != all && **rule != all_v6) {
+        let what = format!("egress rule {added} was added by others");
+        planner.find(Finding::kept(&group.id, what));
+    }
+    if !group.egress.contains(&all) {
+        planner.find(Finding::repaired(&group.id, "the way out was closed"));
+        let (id, rules) = (group.id.clone(), [all].into());
+        planner.change(
+            Subject::Network,
+            Change::SecurityGroup(SecurityGroupChange::AuthorizeEgress { id, rules }),
+        );
+    }
+}
+
+/// Plans to delete the groups that nothing of others uses.
+pub fn plan_deletion(planner: &mut Planner<'_>) {
+    let inventory = &planner.observed().inventory;
+    for group in inventory.security_group.ours.values() {
+        let interfaces = inventory
+            .foreign_interfaces()
+            .filter(|interface| interface.group_ids.contains(&group.id))
+            .map(ToString::to_string);
+        let others = inventory.security_group.others.values();
+        let groups = others
+            .filter(|other| other.refers_to(&group.id))
+            .map(|other| format!("a rule of security group {} ({})", other.id, other.name));
+        let blockers: Vec<String> = interfaces.chain(groups).collect();
+        if blockers.is_empty() {
+            let id = group.id.clone();
+            planner.change(
+                Subject::Network,
+                Change::SecurityGroup(SecurityGroupChange::Delete { id }),
+            );
+        } else {
+            planner.blocked(&group.id, &blockers);
+        }
+    }
 }

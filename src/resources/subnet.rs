@@ -3,15 +3,18 @@
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType};
+use ipnet::Ipv4Net;
 use serde::Serialize;
 
-use super::{Answer, Resource, ResourceChange, created, gone};
+use super::{Answer, Change, Kind, Resource, ResourceChange, created, gone};
 use crate::{
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{scope_filters, tags_in},
     },
+    plan::{Finding, Planner, Reason, Subject},
     tags::Tags,
+    validate as spec,
 };
 
 /// Value of the tag `rayward.dev/role`.
@@ -209,4 +212,84 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Subnet>, AwsEr
         }
     }
     Ok(found.into_values().collect())
+}
+
+/// Plans the subnets of a cluster's own VPC; of each, what is there, in the order of the spec.
+pub fn plan<'a>(planner: &mut Planner<'a>, vpc_id: &str, specs: &[spec::Subnet]) -> Vec<Option<&'a Subnet>> {
+    specs.iter().map(|spec| plan_one(planner, vpc_id, spec)).collect()
+}
+
+fn plan_one<'a>(planner: &mut Planner<'a>, vpc_id: &str, spec: &spec::Subnet) -> Option<&'a Subnet> {
+    let shelf = &planner.observed().inventory.subnet;
+    let cidr = spec.cidr.to_string();
+    // A VPC cannot hold the same range twice, so that the range alone tells which subnet this is.
+    let ours = shelf.ours.values();
+    let found = ours
+        .filter(|subnet| subnet.vpc_id == vpc_id)
+        .find(|subnet| subnet.cidr == cidr);
+    let Some(subnet) = found else {
+        create(planner, vpc_id, spec);
+        return None;
+    };
+    if subnet.maps_public_addresses != spec.public {
+        if planner.is_drift(&subnet.tags) {
+            let what = if spec.public {
+                "public addresses were off"
+            } else {
+                "public addresses were on"
+            };
+            planner.find(Finding::repaired(&subnet.id, what));
+        }
+        let (id, on) = (subnet.id.clone(), spec.public);
+        planner.change(
+            Subject::Network,
+            Change::Subnet(SubnetChange::MapPublicAddresses { id, on }),
+        );
+    }
+    let tags = planner.tags(ROLE, Some(&spec.name));
+    planner.repair_tags(Subject::Network, Kind::Subnet, subnet, &tags);
+    Some(subnet)
+}
+
+fn create(planner: &mut Planner<'_>, vpc_id: &str, spec: &spec::Subnet) {
+    let overlaps = |cidr: &str| {
+        cidr.parse::<Ipv4Net>()
+            .is_ok_and(|other| other.contains(&spec.cidr) || spec.cidr.contains(&other))
+    };
+    let mut all = planner.observed().inventory.subnet.all();
+    if let Some(other) = all.find(|other| other.vpc_id == vpc_id && overlaps(&other.cidr)) {
+        let message = format!(
+            "subnet {} ({}) is in the way of subnet {} ({}) in {vpc_id} and does not carry this cluster's tags: delete it",
+            other.id, other.cidr, spec.name, spec.cidr
+        );
+        planner.wait(Subject::Network, Reason::ForeignResource, message);
+        return;
+    }
+    let tags = planner.creation_tags(ROLE, Some(&spec.name));
+    let change = SubnetChange::Create {
+        name: spec.name.clone(),
+        vpc_id: vpc_id.to_owned(),
+        cidr: spec.cidr.to_string(),
+        availability_zone: spec.availability_zone.clone(),
+        tags,
+    };
+    planner.change(Subject::Network, Change::Subnet(change));
+}
+
+/// Plans to delete the subnets in which nothing of others lies.
+pub fn plan_deletion(planner: &mut Planner<'_>) {
+    let inventory = &planner.observed().inventory;
+    for subnet in inventory.subnet.ours.values() {
+        let inside: Vec<String> = inventory
+            .foreign_interfaces()
+            .filter(|interface| interface.subnet_id == subnet.id)
+            .map(ToString::to_string)
+            .collect();
+        if inside.is_empty() {
+            let id = subnet.id.clone();
+            planner.change(Subject::Network, Change::Subnet(SubnetChange::Delete { id }));
+        } else {
+            planner.blocked(&subnet.id, &inside);
+        }
+    }
 }

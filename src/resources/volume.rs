@@ -6,13 +6,14 @@ use std::{collections::BTreeMap, fmt};
 use aws_sdk_ec2::types::VolumeState;
 use serde::Serialize;
 
-use super::{Answer, Resource, ResourceChange, gone};
+use super::{Answer, Change, Resource, ResourceChange, gone};
 use crate::{
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{filter, tags_from},
     },
-    tags::{INSTALLATION, Tags},
+    plan::{Finding, Planner, Reason, Subject},
+    tags::{self, INSTALLATION, Tags},
 };
 
 /// A volume as it was seen.
@@ -154,4 +155,64 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Volume>, AwsEr
         }));
     }
     Ok(found)
+}
+
+/// Plans to put back the tags of the machines' root disks, and tells of disks that were left behind.
+pub fn plan(planner: &mut Planner<'_>) {
+    let observed = planner.observed();
+    let inventory = &observed.inventory;
+    let machines = || inventory.instance.ours.values().filter(|machine| !machine.is_lost());
+    for machine in machines() {
+        let Some(id) = &machine.root_volume else { continue };
+        // What the machine carries, but for tags that others put on it.
+        let ours =
+            |key: &str| key == tags::NAME || key.starts_with(tags::PREFIX) || planner.cluster().tags.contains_key(key);
+        let mut wanted = machine.tags.clone();
+        wanted.retain(|key, _| ours(key));
+        let volume = inventory.volume.ours.get(id);
+        let nothing = Tags::new();
+        let Some(missing) = tags::missing(volume.map_or(&nothing, |volume| &volume.tags), &wanted) else {
+            continue;
+        };
+        // A disk is not seen before the first look that began after its machine was launched.
+        let age = planner.inputs.now.duration_since(machine.launched_at).unsigned_abs();
+        if volume.is_none() && age <= observed.sweep_age + planner.inputs.limits.consistency_window {
+            continue;
+        }
+        if planner.is_drift(&machine.tags) {
+            let keys: Vec<&str> = missing.keys().map(String::as_str).collect();
+            planner.find(Finding::repaired(id, format!("tags {}", keys.join(", "))));
+        }
+        let change = VolumeChange::Tag {
+            id: id.clone(),
+            instance_id: machine.id.clone(),
+            tags: missing,
+        };
+        planner.change(Subject::Cluster, Change::Volume(change));
+    }
+    for volume in inventory.volume.ours.values().filter(|volume| volume.available) {
+        if machines().all(|machine| machine.root_volume.as_ref() != Some(&volume.id)) {
+            let what = "is a disk that a machine left behind: it is deleted with the cluster";
+            planner.find(Finding::kept(&volume.id, what));
+        }
+    }
+}
+
+/// Plans to delete the disks that machines left behind; never one that is attached.
+pub fn plan_deletion(planner: &mut Planner<'_>) {
+    let inventory = &planner.observed().inventory;
+    for volume in inventory.volume.ours.values() {
+        let machine = volume.instance_id.as_ref();
+        let foreign = machine.filter(|id| inventory.instance.others.contains_key(*id));
+        if volume.available {
+            let id = volume.id.clone();
+            planner.change(Subject::Cluster, Change::Volume(VolumeChange::Delete { id }));
+        } else if let Some(machine) = foreign {
+            planner.blocked(&volume.id, &[format!("{machine}, to which it is attached")]);
+        } else {
+            let of = machine.map(String::as_str).unwrap_or("none");
+            let message = format!("volume {} of machine {of} is being released", volume.id);
+            planner.wait(Subject::Cluster, Reason::InTransition, message);
+        }
+    }
 }

@@ -224,55 +224,58 @@ async fn attribute(clients: &Clients, id: &str, name: VpcAttributeName) -> Resul
     Ok(value.and_then(|value| value.value).unwrap_or(false))
 }
 
-/// Plans the VPC: the id of the one that is there, or nothing while it is being made.
+/// Plans the VPC: the one that is there, or nothing while it is being made.
 pub fn plan<'a>(planner: &mut Planner<'a>, cidr: &str) -> Option<&'a Vpc> {
-    let subject = Subject::Network;
     let inventory = &planner.observed().inventory;
     let Some(vpc) = keeper(&inventory.vpc.ours, |vpc| inventory.has_content(&vpc.id)) else {
-        let tags = planner.creation_tags(ROLE, None);
-        planner.change(
-            subject,
-            Change::Vpc(VpcChange::Create {
-                cidr: cidr.into(),
-                tags,
-            }),
-        );
+        let change = VpcChange::Create {
+            cidr: cidr.into(),
+            tags: planner.creation_tags(ROLE, None),
+        };
+        planner.change(Subject::Network, Change::Vpc(change));
         return None;
     };
     planner.reap_doubles(&inventory.vpc.ours, &vpc.id, |double| {
-        (!inventory.has_content(&double.id)).then(|| Change::Vpc(VpcChange::Delete { id: double.id.clone() }))
+        let id = double.id.clone();
+        (!inventory.has_content(&id)).then(|| Change::Vpc(VpcChange::Delete { id }))
     });
     if vpc.cidr != cidr {
         let message = format!(
             "{} has the range {}, not {cidr}: was it made by another cluster?",
             vpc.id, vpc.cidr
         );
-        planner.wait(subject, Reason::InvalidReference, message);
+        planner.wait(Subject::Network, Reason::InvalidReference, message);
     }
-    let id = vpc.id.clone();
-    if !vpc.dns_support {
-        planner.find(Finding::repaired(&id, "DNS support was off"));
-        planner.change(subject, Change::Vpc(VpcChange::EnableDnsSupport { id }));
-    } else if !vpc.dns_hostnames {
-        if planner.is_settled(&vpc.tags) {
-            planner.find(Finding::repaired(&id, "DNS host names were off"));
-        }
-        planner.change(subject, Change::Vpc(VpcChange::EnableDnsHostnames { id }));
-    }
+    dns(planner, vpc);
     let tags = planner.tags(ROLE, None);
-    planner.repair_tags(subject, Kind::Vpc, vpc, &tags);
+    planner.repair_tags(Subject::Network, Kind::Vpc, vpc, &tags);
     Some(vpc)
 }
 
-/// Plans the deletion of every VPC of the cluster that is empty.
+fn dns(planner: &mut Planner<'_>, vpc: &Vpc) {
+    let id = vpc.id.clone();
+    let (what, change) = match (vpc.dns_support, vpc.dns_hostnames) {
+        (true, true) => return,
+        (true, false) => ("DNS host names were off", VpcChange::EnableDnsHostnames { id }),
+        // Host names need it, so that they come after it.
+        (false, _) => ("DNS support was off", VpcChange::EnableDnsSupport { id }),
+    };
+    if planner.is_drift(&vpc.tags) {
+        planner.find(Finding::repaired(&vpc.id, what));
+    }
+    planner.change(Subject::Network, Change::Vpc(change));
+}
+
+/// Plans the deletion of every VPC of the cluster that is empty, and names what of others keeps one from it.
 pub fn plan_deletion(planner: &mut Planner<'_>) {
     let inventory = &planner.observed().inventory;
-    for vpc in inventory
-        .vpc
-        .ours
-        .values()
-        .filter(|vpc| !inventory.has_content(&vpc.id))
-    {
-        planner.change(Subject::Network, Change::Vpc(VpcChange::Delete { id: vpc.id.clone() }));
+    for vpc in inventory.vpc.ours.values() {
+        let foreign = inventory.foreign_content(&vpc.id);
+        if !foreign.is_empty() {
+            planner.blocked(&vpc.id, &foreign);
+        } else if !inventory.has_content(&vpc.id) {
+            let id = vpc.id.clone();
+            planner.change(Subject::Network, Change::Vpc(VpcChange::Delete { id }));
+        }
     }
 }

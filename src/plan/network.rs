@@ -1,0 +1,162 @@
+//! The network of a cluster, its own or one of the user's, and its key pair: what machines stand on.
+
+use super::{
+    Planner, Reason, Subject,
+    fleet::Fleet,
+    launch::{Ground, Subnet},
+};
+use crate::{
+    observe::Source,
+    resources::{
+        Kind, address, instance::InstanceState, internet_gateway, key_pair, network_interface, route_table,
+        security_group, subnet, volume, vpc,
+    },
+    validate::{self, Network},
+};
+
+/// Plans the network; what machines stand on, once all of it that a launch names is there. Routes and rules are made
+/// beside the launch: a machine needs longer to boot.
+pub(super) fn plan(planner: &mut Planner<'_>) -> Option<Ground> {
+    let key_name = key_pair::plan(planner);
+    if is_seen(
+        planner,
+        Subject::Head,
+        &[Kind::Address, Kind::Instance, Kind::NetworkInterface],
+    ) {
+        let fleet = Fleet::of(planner.observed());
+        let mut heads = fleet.heads.iter().copied();
+        address::plan(planner, heads.find(|head| head.state == InstanceState::Running));
+    }
+    if is_seen(planner, Subject::Cluster, &[Kind::Volume]) {
+        volume::plan(planner);
+    }
+    let (subnets, security_group_ids) = match &planner.cluster().network {
+        Network::Own { cidr, subnets } => own(planner, &cidr.to_string(), subnets),
+        Network::Existing {
+            vpc_id,
+            subnet_ids,
+            security_group_ids,
+        } => existing(planner, vpc_id, subnet_ids, security_group_ids),
+    }?;
+    Some(Ground {
+        subnets,
+        security_group_ids,
+        key_name: Some(key_name?),
+    })
+}
+
+/// Whether a look at each of these kinds is in; says which is not.
+fn is_seen(planner: &mut Planner<'_>, subject: Subject, kinds: &[Kind]) -> bool {
+    let inventory = &planner.observed().inventory;
+    let missing = kinds.iter().find_map(|kind| match inventory.swept(*kind) {
+        Source::Known(()) => None,
+        Source::Unknown(why) => Some(format!("{kind:?}: {why}")),
+    });
+    match missing {
+        None => true,
+        Some(message) => {
+            planner.wait(subject, Reason::NotObserved, message);
+            false
+        }
+    }
+}
+
+/// Subnets and groups.
+type Place = (Vec<Subnet>, Vec<String>);
+
+const OF_A_VPC: [Kind; 5] = [
+    Kind::Vpc,
+    Kind::InternetGateway,
+    Kind::Subnet,
+    Kind::RouteTable,
+    Kind::SecurityGroup,
+];
+
+fn own(planner: &mut Planner<'_>, cidr: &str, specs: &[validate::Subnet]) -> Option<Place> {
+    if !is_seen(planner, Subject::Network, &OF_A_VPC) {
+        return None;
+    }
+    let vpc = vpc::plan(planner, cidr);
+    let gateway = internet_gateway::plan(planner, vpc);
+    let vpc = vpc?;
+    let found = subnet::plan(planner, &vpc.id, specs);
+    let present: Vec<_> = std::iter::zip(&found, specs)
+        .filter_map(|(subnet, spec)| Some(((*subnet)?, spec)))
+        .collect();
+    let associated: Vec<_> = present.iter().map(|(subnet, spec)| (*subnet, spec.public)).collect();
+    route_table::plan(planner, &vpc.id, gateway, &associated);
+    let group = security_group::plan(planner, &vpc.id)?;
+    let subnets = present.iter().map(|(subnet, spec)| Subnet {
+        name: spec.name.clone(),
+        id: subnet.id.clone(),
+        cidr: spec.cidr,
+        availability_zone: subnet.availability_zone.clone(),
+        public: spec.public,
+    });
+    // All of them: their order is a preference, and the head is in the first.
+    (present.len() == specs.len()).then(|| (subnets.collect(), vec![group.id.clone()]))
+}
+
+/// One of the user's: looked at, never changed. Only a group of ours may be added.
+fn existing(planner: &mut Planner<'_>, vpc_id: &str, subnet_ids: &[String], group_ids: &[String]) -> Option<Place> {
+    if !is_seen(
+        planner,
+        Subject::Network,
+        &[Kind::Vpc, Kind::Subnet, Kind::SecurityGroup],
+    ) {
+        return None;
+    }
+    let inventory = &planner.observed().inventory;
+    let mut missing = Vec::new();
+    if inventory.vpc.get(vpc_id).is_none() {
+        missing.push(format!("VPC {vpc_id} in {}", planner.cluster().region));
+    }
+    let mut subnets = Vec::new();
+    for id in subnet_ids {
+        let found = inventory.subnet.get(id).filter(|subnet| subnet.vpc_id == vpc_id);
+        match found.and_then(|subnet| Some((subnet, subnet.cidr.parse().ok()?))) {
+            Some((subnet, cidr)) => subnets.push(Subnet {
+                name: id.clone(),
+                id: id.clone(),
+                cidr,
+                availability_zone: subnet.availability_zone.clone(),
+                public: subnet.maps_public_addresses,
+            }),
+            None => missing.push(format!("subnet {id} in {vpc_id}")),
+        }
+    }
+    for id in group_ids {
+        let found = inventory.security_group.get(id);
+        if found.is_none_or(|group| group.vpc_id != vpc_id) {
+            missing.push(format!("security group {id} in {vpc_id}"));
+        }
+    }
+    if !missing.is_empty() {
+        let message = format!("there is no {}: network.existing names it", missing.join(", no "));
+        planner.wait(Subject::Network, Reason::InvalidReference, message);
+        return None;
+    }
+    if group_ids.is_empty() {
+        let group = security_group::plan(planner, vpc_id)?;
+        return Some((subnets, vec![group.id.clone()]));
+    }
+    Some((subnets, group_ids.to_vec()))
+}
+
+/// Plans to take away everything but machines and buckets, once no machine is left: as much at once as AWS allows, and
+/// of what others put in the way only that kept which needs them gone first.
+pub(super) fn plan_deletion(planner: &mut Planner<'_>) {
+    let kinds = [Kind::KeyPair, Kind::Address, Kind::Volume, Kind::NetworkInterface];
+    if !is_seen(planner, Subject::Network, &kinds) || !is_seen(planner, Subject::Network, &OF_A_VPC) {
+        return;
+    }
+    key_pair::plan_deletion(planner);
+    address::plan_deletion(planner);
+    volume::plan_deletion(planner);
+    network_interface::plan_deletion(planner);
+    subnet::plan_deletion(planner);
+    security_group::plan_deletion(planner);
+    route_table::plan_deletion(planner);
+    internet_gateway::plan_deletion(planner);
+    vpc::plan_deletion(planner);
+}
