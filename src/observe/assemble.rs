@@ -13,7 +13,7 @@ use crate::{
     api::RayClusterStatus,
     aws::Image,
     memory::Memory,
-    resources::{Inventory, Kind, bucket, instance::token_prefix},
+    resources::{Inventory, Kind, bucket, instance::token_prefix, unique_name},
     sweep::{KindSweep, Snapshot, Stored, owner},
     tags,
     validate::{Network, ValidCluster},
@@ -151,7 +151,9 @@ fn inventory(
         }
     }
     if let Some(sweep) = snapshot.sweep(Kind::KeyPair) {
-        let named = cluster.key_pair.iter().flat_map(|name| sweep.named(name));
+        // The user's, or one with the name of ours, which may have lost its tags.
+        let own = unique_name(&cluster.id);
+        let named = sweep.named(cluster.key_pair.as_deref().unwrap_or(&own));
         for thing in named.filter(|thing| view.owner(*thing) != Some(view.uid)) {
             thing.put(&mut inventory, false);
         }

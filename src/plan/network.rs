@@ -18,11 +18,7 @@ use crate::{
 /// beside the launch: a machine needs longer to boot.
 pub(super) fn plan(planner: &mut Planner<'_>) -> Option<Ground> {
     let key_name = key_pair::plan(planner);
-    if is_seen(
-        planner,
-        Subject::Head,
-        &[Kind::Address, Kind::Instance, Kind::NetworkInterface],
-    ) {
+    if is_seen(planner, Subject::Head, &[Kind::Address, Kind::Instance]) {
         let fleet = Fleet::of(planner.observed());
         let mut heads = fleet.heads.iter().copied();
         address::plan(planner, heads.find(|head| head.state == InstanceState::Running));

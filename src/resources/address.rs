@@ -181,8 +181,8 @@ impl AddressChange {
     }
 }
 
-/// The Elastic IP addresses that carry our tag. EC2 has no pages here. Addresses of others on our machines are seen on
-/// [`super::network_interface::NetworkInterface::allocation_id`].
+/// The Elastic IP addresses that carry our tag. EC2 has no pages here. That one of others is on a machine shows
+/// on the machine: [`Instance::has_elastic_address`].
 ///
 /// # Errors
 /// What AWS answered, with its class.
@@ -231,14 +231,11 @@ fn associate(planner: &mut Planner<'_>, address: &Address, head: &Instance) {
     if address.instance_id.as_ref() == Some(&head.id) {
         return;
     }
-    let inventory = &planner.observed().inventory;
-    let theirs = inventory
-        .network_interface
-        .all()
-        .filter(|interface| interface.instance_id.as_ref() == Some(&head.id))
-        .filter_map(|interface| interface.allocation_id.as_ref())
-        .find(|allocation| !inventory.address.ours.contains_key(*allocation));
-    if let Some(theirs) = theirs {
+    let ours = &planner.observed().inventory.address.ours;
+    let is_ours = |found: &String| ours.values().any(|address| address.public_address == *found);
+    // EC2 would take another's address off the head to put ours there.
+    let theirs = head.public_address.as_ref().filter(|found| !is_ours(found));
+    if let Some(theirs) = theirs.filter(|_| head.has_elastic_address) {
         let message = format!(
             "{theirs}, an Elastic IP address that is not of this cluster, is on the head {}: disassociate it",
             head.id

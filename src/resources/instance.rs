@@ -88,6 +88,8 @@ pub struct Instance {
     pub private_address: Option<String>,
     /// Its public address, while it runs.
     pub public_address: Option<String>,
+    /// Whether its public address is an Elastic IP address, whoever's.
+    pub has_elastic_address: bool,
     /// Its root disk.
     pub root_volume: Option<String>,
     /// When it was launched, or last started.
@@ -474,6 +476,13 @@ fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
     let launched_at = instance
         .launch_time()
         .and_then(|at| Timestamp::from_second(at.secs()).ok());
+    // Addresses that EC2 gives and takes itself are owned by `amazon`.
+    let has_elastic_address = instance.network_interfaces().iter().any(|interface| {
+        let owner = interface
+            .association()
+            .and_then(|association| association.ip_owner_id());
+        owner.is_some_and(|owner| owner != "amazon")
+    });
     Some(Instance {
         id: instance.instance_id()?.to_owned(),
         state: InstanceState::from_sdk(instance.state()?.name())?,
@@ -490,6 +499,7 @@ fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
             .public_ip_address()
             .filter(|address| !address.is_empty())
             .map(ToOwned::to_owned),
+        has_elastic_address,
         root_volume,
         launched_at: launched_at.unwrap_or(Timestamp::UNIX_EPOCH),
         transition_at: instance.state_transition_reason().and_then(transition_time),
@@ -539,7 +549,7 @@ mod tests {
     fn a_fold_never_brings_a_lost_machine_back() {
         let lost = Instance {
             state: InstanceState::Terminated,
-            ..crate::resources::instance::sample("i-1")
+            ..sample("i-1")
         };
         let mut items = BTreeMap::from([("i-1".to_owned(), lost)]);
         InstanceChange::Start {
@@ -564,6 +574,7 @@ pub(crate) fn sample(id: &str) -> Instance {
         subnet_id: Some("subnet-1".into()),
         private_address: None,
         public_address: None,
+        has_elastic_address: false,
         root_volume: Some(format!("vol-{id}")),
         launched_at: Timestamp::UNIX_EPOCH,
         transition_at: None,

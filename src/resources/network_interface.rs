@@ -35,8 +35,6 @@ pub struct NetworkInterface {
     pub in_use: bool,
     /// Whether it has a public address: the gateway cannot be detached before.
     pub is_public: bool,
-    /// Id of the Elastic IP address on it.
-    pub allocation_id: Option<String>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -126,7 +124,6 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<NetworkInterfa
 }
 
 fn from_sdk(scope: &Scope, interface: &aws_sdk_ec2::types::NetworkInterface) -> Option<NetworkInterface> {
-    let association = interface.association();
     Some(NetworkInterface {
         id: interface.network_interface_id()?.to_owned(),
         vpc_id: interface.vpc_id().unwrap_or_default().to_owned(),
@@ -141,8 +138,9 @@ fn from_sdk(scope: &Scope, interface: &aws_sdk_ec2::types::NetworkInterface) -> 
             .attachment()
             .and_then(|attachment| attachment.instance_id.clone()),
         in_use: interface.status() != Some(&NetworkInterfaceStatus::Available),
-        is_public: association.is_some_and(|association| association.public_ip.is_some()),
-        allocation_id: association.and_then(|association| association.allocation_id.clone()),
+        is_public: interface
+            .association()
+            .is_some_and(|association| association.public_ip.is_some()),
         tags: tags_in(scope, interface.tag_set()),
     })
 }
