@@ -77,6 +77,17 @@ def test_a_pending_instance_cannot_be_stopped_but_terminated(standin: StandIn, e
     assert state(ec2, machine) == "terminated"
 
 
+def test_an_instance_that_starts_again_can_be_stopped(standin: StandIn, ec2: Any, launch: Launch) -> None:
+    [machine] = launch()
+    assert state(ec2, machine) == "running"
+    ec2.stop_instances(InstanceIds=[machine])
+    standin.settings(pending_seconds=60)
+    ec2.start_instances(InstanceIds=[machine])
+    assert state(ec2, machine) == "pending"
+    ec2.stop_instances(InstanceIds=[machine])
+    assert state(ec2, machine) == "stopped"
+
+
 def test_one_unknown_id_refuses_the_whole_call(ec2: Any, launch: Launch) -> None:
     [machine] = launch()
     unknown = "i-00000000000000000"

@@ -51,10 +51,18 @@ def start(world: World, call: Call) -> Any:
 
 @EC2.instead("StopInstances")
 def stop(world: World, call: Call) -> Any:
-    """Stops running instances; their automatic public addresses go, the private ones stay."""
+    """Stops running instances; their automatic public addresses go, the private ones stay.
+
+    One that starts again can be stopped while it is pending; one that never ran cannot.
+    """
     instances = instances_named(call)
-    _refuse(instances, ("pending", "shutting-down", "terminated"), "stopped")
+    _refuse(instances, ("shutting-down", "terminated"), "stopped")
     for instance in instances:
+        if instance.id not in world.memory.have_run:
+            raise AwsError(
+                "IncorrectInstanceState",
+                f"Instance '{instance.id}' cannot be stopped as it has never reached the 'running' state.",
+            )
         if instance.disable_api_stop:
             raise AwsError(
                 "OperationNotPermitted",
@@ -62,7 +70,7 @@ def stop(world: World, call: Call) -> Any:
             )
 
     def one(instance: Instance) -> None:
-        if instance.state == "running":
+        if instance.state in ("pending", "running"):
             for interface in instance.nics.values():
                 release(interface)
             _user_initiated(instance)
@@ -114,9 +122,11 @@ def force_state(world: World, instance: Instance, state: str, code: str = "", me
     instance.state_reason = StateReason(f"{code}: {message}" if code else message, code)
     if state == "terminated":
         _end(world, instance)
+    elif state == "running":
+        _run(world, instance)
     else:
         for interface in instance.nics.values():
-            (assign if state == "running" else release)(interface)
+            release(interface)
         world.lifecycle.enter(instance, state)
 
 
@@ -131,6 +141,7 @@ def _begin(world: World, instance: Instance) -> None:
 def _run(world: World, instance: Instance) -> None:
     for interface in instance.nics.values():
         assign(interface)
+    world.memory.have_run.add(instance.id)
     world.lifecycle.enter(instance, "running")
 
 

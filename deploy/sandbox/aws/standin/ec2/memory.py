@@ -27,8 +27,12 @@ class Memory:
     #: Ids of the instances that take capacity.
     holding: set[str] = field(default_factory=set)
 
+    #: Ids of the instances that have been running once.
+    have_run: set[str] = field(default_factory=set)
+
     def clear(self) -> None:
         """Forgets everything."""
         self.tokens.clear()
         self.first_seen.clear()
         self.holding.clear()
+        self.have_run.clear()
