@@ -572,7 +572,7 @@ mod tests {
 
     use super::*;
 
-    fn object(spec: Value) -> RayCluster {
+    fn object(spec: &Value) -> RayCluster {
         serde_json::from_value(json!({
             "apiVersion": "rayward.dev/v1alpha1", "kind": "RayCluster", "spec": spec,
             "metadata": {"name": "lab", "namespace": "ml", "uid": "u-1", "generation": 3},
@@ -587,11 +587,11 @@ mod tests {
         }
     }
 
-    fn valid(spec: Value) -> ValidCluster {
+    fn valid(spec: &Value) -> ValidCluster {
         validate(&object(spec), &installation(), "ns-uid").unwrap()
     }
 
-    fn refused(spec: Value) -> String {
+    fn refused(spec: &Value) -> String {
         validate(&object(spec), &installation(), "ns-uid")
             .unwrap_err()
             .to_string()
@@ -599,7 +599,7 @@ mod tests {
 
     #[test]
     fn a_region_alone_is_the_lab_without_workers_and_closed_but_for_the_controller() {
-        let cluster = valid(json!({"region": "ap-southeast-1"}));
+        let cluster = valid(&json!({"region": "ap-southeast-1"}));
         let subnet = Subnet {
             name: "a".into(),
             cidr: "10.0.1.0/24".parse().unwrap(),
@@ -636,7 +636,7 @@ mod tests {
     #[test]
     fn ssh_is_open_once_to_each_range_and_other_ports_as_asked() {
         let office = "203.0.113.0/24";
-        let cluster = valid(json!({"region": "r", "network": {
+        let cluster = valid(&json!({"region": "r", "network": {
             "adminCidrs": [office, "198.51.100.7/32"],
             "ingress": [{"ports": "22", "cidrs": [office]}, {"ports": "6379-6382", "cidrs": [office]}],
         }}));
@@ -733,7 +733,7 @@ mod tests {
         ];
         for (mut spec, message) in cases {
             spec["region"] = "ap-southeast-1".into();
-            let said = refused(spec.clone());
+            let said = refused(&spec);
             assert!(
                 said.contains(message),
                 "{spec} was refused with {said:?}, not {message:?}"
@@ -743,7 +743,7 @@ mod tests {
 
     #[test]
     fn no_rule_stands_in_the_way_of_a_deletion() {
-        let mut object = object(json!({
+        let mut object = object(&json!({
             "region": "ap-southeast-1", "network": {"vpcCidr": "nonsense"}, "deletionPolicy": {"buckets": "Delete"},
             "buckets": [{"purpose": "raw"}, {"purpose": "raw"}],
         }));
@@ -757,7 +757,7 @@ mod tests {
 
     #[test]
     fn only_the_uid_confirms_the_deletion_of_data() {
-        let mut object = object(json!({"region": "ap-southeast-1"}));
+        let mut object = object(&json!({"region": "ap-southeast-1"}));
         object.metadata.annotations = Some([(CONFIRM_BUCKET_DELETION.to_owned(), "true".to_owned())].into());
         assert!(
             !validate(&object, &installation(), "ns-uid")

@@ -244,7 +244,7 @@ fn field(told: &str) -> String {
     field
 }
 
-/// The RayClusters of this file's namespace.
+/// The clusters of one test's namespace.
 struct Objects(Api<DynamicObject>);
 
 /// Whether what is applied stays.

@@ -18,7 +18,7 @@ use crate::{
 
 const NOW: &str = "2026-01-01T12:00:00Z";
 
-fn object(spec: Value) -> RayCluster {
+fn object(spec: &Value) -> RayCluster {
     let mut object = json!({
         "apiVersion": "rayward.dev/v1alpha1", "kind": "RayCluster",
         "metadata": {"name": "lab", "namespace": "ml", "uid": "u-1", "generation": 3},
@@ -89,7 +89,7 @@ impl Pass {
             machine_sweep_age: Duration::ZERO,
         };
         Self {
-            object: object(json!({})),
+            object: object(&json!({})),
             observed,
             plan: Plan::default(),
             previous: RayClusterStatus::default(),
@@ -279,7 +279,7 @@ fn a_ready_cluster_that_loses_a_worker_is_degraded_and_one_that_grows_is_provisi
 
     let mut pass = Pass::settled();
     pass.write();
-    pass.object = object(json!({"workerGroups": [{"name": "cpu", "replicas": 3}]}));
+    pass.object = object(&json!({"workerGroups": [{"name": "cpu", "replicas": 3}]}));
     pass.object.metadata.generation = Some(4);
     let status = pass.write();
     assert_eq!(status.phase, Some(Phase::Provisioning));
@@ -317,7 +317,7 @@ fn what_was_not_looked_at_is_unknown_and_its_facts_stay() {
 fn a_cluster_that_is_down_by_wish_is_neither_ready_nor_reconciling() {
     let mut pass = Pass::settled();
     pass.write();
-    pass.object = object(json!({"suspend": true}));
+    pass.object = object(&json!({"suspend": true}));
     pass.set_state("i-h", InstanceState::Stopping);
     pass.wait(Subject::Cluster, Reason::InTransition, "i-h stopping");
     let status = pass.write();
@@ -338,7 +338,7 @@ fn a_cluster_that_is_down_by_wish_is_neither_ready_nor_reconciling() {
     assert_eq!(told(&status, ConditionType::Stalled), "");
     assert_eq!(status.head.unwrap().address, None);
 
-    pass.object = object(json!({"suspend": false}));
+    pass.object = object(&json!({"suspend": false}));
     pass.set_state("i-h", InstanceState::Pending);
     pass.wait(Subject::Head, Reason::MachinesPending, "i-h starting");
     let status = pass.write();
@@ -419,7 +419,7 @@ fn what_is_left_to_do_keeps_a_cluster_from_being_ready() {
 #[test]
 fn a_group_that_was_removed_is_told_while_it_has_machines() {
     let mut pass = Pass::settled();
-    pass.object = object(json!({"workerGroups": []}));
+    pass.object = object(&json!({"workerGroups": []}));
     let status = pass.status();
     assert_eq!(
         (status.worker_groups[0].name.as_str(), status.worker_groups[0].desired),
@@ -480,7 +480,7 @@ fn the_parts_of_the_network_are_named_and_stay_named_while_nobody_looks() {
 
     let spec =
         json!({"network": {"existing": {"vpcId": "vpc-9", "subnetIds": ["subnet-9"], "securityGroupIds": ["sg-9"]}}});
-    pass.object = object(spec);
+    pass.object = object(&spec);
     let network = pass.status().network.unwrap();
     assert_eq!(
         (network.vpc_id.as_deref(), network.subnets[0].id.as_str()),

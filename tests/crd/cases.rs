@@ -17,20 +17,20 @@ pub(super) struct Case {
 }
 
 /// A rule on new objects. `refused` and `allowed` are lists of specs, without the region.
-fn create(at: &'static str, says: &'static str, refused: Value, allowed: Value) -> Case {
+fn create(at: &'static str, says: &'static str, refused: &Value, allowed: &Value) -> Case {
     Case {
         at,
         says,
         before: None,
-        refused: manifests(&refused),
-        allowed: manifests(&allowed),
+        refused: manifests(refused),
+        allowed: manifests(allowed),
     }
 }
 
 /// A rule on what `before` becomes.
-fn update(at: &'static str, says: &'static str, before: Value, refused: Value, allowed: Value) -> Case {
+fn update(at: &'static str, says: &'static str, before: &Value, refused: &Value, allowed: &Value) -> Case {
     Case {
-        before: Some(manifest(&before)),
+        before: Some(manifest(before)),
         ..create(at, says, refused, allowed)
     }
 }
@@ -45,12 +45,12 @@ fn manifests(specs: &Value) -> Vec<Value> {
 }
 
 fn named(names: &[&str]) -> Vec<Value> {
-    let named = |name: &&str| {
+    let called = |name: &&str| {
         let mut manifest = manifest(&json!({}));
         manifest["metadata"]["name"] = (*name).into();
         manifest
     };
-    names.iter().map(named).collect()
+    names.iter().map(called).collect()
 }
 
 /// All of them.
@@ -62,6 +62,7 @@ pub(super) fn cases() -> Vec<Case> {
         addresses(),
         existing(),
         machines(),
+        disks(),
         buckets(),
     ]
     .into_iter()
@@ -82,33 +83,33 @@ fn cluster() -> Vec<Case> {
         create(
             "spec.region",
             "write the code of an AWS region",
-            json!([{"region": "Singapore"}, {"region": "ap-southeast-1a"}, {"region": ""}]),
-            json!([{"region": "us-gov-west-1"}, {"region": "eu-central-2"}]),
+            &json!([{"region": "Singapore"}, {"region": "ap-southeast-1a"}, {"region": ""}]),
+            &json!([{"region": "us-gov-west-1"}, {"region": "eu-central-2"}]),
         ),
         update(
             "spec.region",
             "the region cannot change",
-            json!({}),
-            json!([{"region": "eu-west-1"}]),
-            json!([{"suspend": true}]),
+            &json!({}),
+            &json!([{"region": "eu-west-1"}]),
+            &json!([{"suspend": true}]),
         ),
         create(
             "spec.tags",
             "write tag keys of 1 to 128",
-            json!([{"tags": {"team;": "a"}}, {"tags": {"k".repeat(129): "a"}}, {"tags": {"": "a"}}]),
-            json!([{"tags": {"cost center/Zürich": "a"}}, {"tags": {"k".repeat(128): "a"}}]),
+            &json!([{"tags": {"team;": "a"}}, {"tags": {"k".repeat(129): "a"}}, {"tags": {"": "a"}}]),
+            &json!([{"tags": {"cost center/Zürich": "a"}}, {"tags": {"k".repeat(128): "a"}}]),
         ),
         create(
             "spec.tags",
             "write tag values of",
-            json!([{"tags": {"team": "a;b"}}]),
-            json!([{"tags": {"team": "data + science", "empty": ""}}]),
+            &json!([{"tags": {"team": "a;b"}}]),
+            &json!([{"tags": {"team": "data + science", "empty": ""}}]),
         ),
         create(
             "spec.tags",
             "write other tag keys",
-            json!([{"tags": {"Name": "a"}}, {"tags": {"rayward.dev/role": "head"}}, {"tags": {"AWS:x": "a"}}]),
-            json!([{"tags": {"name": "a", "example.com/rayward.dev/x": "a"}}]),
+            &json!([{"tags": {"Name": "a"}}, {"tags": {"rayward.dev/role": "head"}}, {"tags": {"AWS:x": "a"}}]),
+            &json!([{"tags": {"name": "a", "example.com/rayward.dev/x": "a"}}]),
         ),
     ]
 }
@@ -116,8 +117,8 @@ fn cluster() -> Vec<Case> {
 fn network() -> Vec<Case> {
     let two = |first: &str, second: &str| {
         let subnets = [
-            json!({"name": "a", "cidr": first}),
-            json!({"name": "b", "cidr": second}),
+            &json!({"name": "a", "cidr": first}),
+            &json!({"name": "b", "cidr": second}),
         ];
         json!({"network": {"subnets": subnets}})
     };
@@ -128,11 +129,11 @@ fn network() -> Vec<Case> {
         create(
             "spec.network",
             "write subnets whose cidr lies inside",
-            json!([
+            &json!([
                 {"network": {"subnets": [{"name": "a", "cidr": "10.1.0.0/24"}]}},
                 {"network": {"vpcCidr": "10.0.0.0/24", "subnets": [{"name": "a", "cidr": "10.0.0.0/23"}]}},
             ]),
-            json!([
+            &json!([
                 {"network": {"subnets": [{"name": "a", "cidr": "10.0.0.0/16"}]}},
                 {"network": {"vpcCidr": "172.16.0.0/20", "subnets": [{"name": "a", "cidr": "172.16.15.0/24"}]}},
             ]),
@@ -140,45 +141,45 @@ fn network() -> Vec<Case> {
         create(
             "spec.network",
             "write subnets too",
-            json!([{"network": {"vpcCidr": "10.9.0.0/16"}}]),
-            json!([{"network": {"vpcCidr": "10.0.0.0/20"}}]),
+            &json!([{"network": {"vpcCidr": "10.9.0.0/16"}}]),
+            &json!([{"network": {"vpcCidr": "10.0.0.0/20"}}]),
         ),
         create(
             "spec.network",
             "write subnets that have no address in common",
-            json!([
+            &json!([
                 two("10.0.1.0/24", "10.0.1.0/24"),
                 two("10.0.0.0/20", "10.0.1.0/24"),
                 two("10.0.1.0/28", "10.0.0.0/20")
             ]),
-            json!([two("10.0.1.0/24", "10.0.2.0/24")]),
+            &json!([two("10.0.1.0/24", "10.0.2.0/24")]),
         ),
         create(
             "spec.network.subnets[].name",
             "write lower-case letters",
-            json!([{"network": {"subnets": [{"name": "A_1", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "A_1"}}]),
-            json!([{"network": {"subnets": [{"name": "a-1", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "a-1"}}]),
+            &json!([{"network": {"subnets": [{"name": "A_1", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "A_1"}}]),
+            &json!([{"network": {"subnets": [{"name": "a-1", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "a-1"}}]),
         ),
         create(
             "spec",
             "write an availabilityZone of the cluster's region",
-            json!([
+            &json!([
                 zone("eu-west-1a"),
                 zone("ap-southeast-1"),
                 zone("ap-southeast-12a"),
                 zone("ap-southeast-1A")
             ]),
-            json!([zone("ap-southeast-1a"), zone("ap-southeast-1-bkk-1a")]),
+            &json!([zone("ap-southeast-1a"), zone("ap-southeast-1-bkk-1a")]),
         ),
         create(
             "spec",
             "write a head.subnet that is",
-            json!([
+            &json!([
                 {"head": {"subnet": "b"}},
                 {"network": {"subnets": [{"name": "b", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "a"}},
                 {"network": existing, "head": {"subnet": "a"}},
             ]),
-            json!([
+            &json!([
                 {"head": {"subnet": "a"}},
                 {"network": {"subnets": [{"name": "b", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "b"}},
                 {
@@ -190,14 +191,14 @@ fn network() -> Vec<Case> {
         create(
             "spec",
             "write workerGroups[].subnets that are",
-            json!([
+            &json!([
                 {"workerGroups": [{"name": "cpu", "subnets": ["a", "b"]}]},
                 {
                     "network": existing,
                     "workerGroups": [{"name": "cpu", "subnets": ["a"]}],
                 },
             ]),
-            json!([{"workerGroups": [{"name": "cpu", "subnets": ["a"]}]}]),
+            &json!([{"workerGroups": [{"name": "cpu", "subnets": ["a"]}]}]),
         ),
     ]
 }
@@ -214,37 +215,37 @@ fn network_updates() -> Vec<Case> {
         update(
             "spec.network",
             "vpcCidr cannot change",
-            json!({"network": {"vpcCidr": "10.0.0.0/20"}}),
-            json!([{"network": {"vpcCidr": "10.0.0.0/21"}}, {}]),
-            json!([{"network": {"vpcCidr": "10.0.0.0/20", "adminCidrs": ["203.0.113.0/24"]}}]),
+            &json!({"network": {"vpcCidr": "10.0.0.0/20"}}),
+            &json!([{"network": {"vpcCidr": "10.0.0.0/21"}}, {}]),
+            &json!([{"network": {"vpcCidr": "10.0.0.0/20", "adminCidrs": ["203.0.113.0/24"]}}]),
         ),
         update(
             "spec.network",
             "vpcCidr cannot change",
-            json!({}),
-            json!([{"network": {"vpcCidr": "10.0.0.0/20"}}]),
-            json!([{"network": {"vpcCidr": "10.0.0.0/16"}}]),
+            &json!({}),
+            &json!([{"network": {"vpcCidr": "10.0.0.0/20"}}]),
+            &json!([{"network": {"vpcCidr": "10.0.0.0/16"}}]),
         ),
         update(
             "spec.network",
             "existing cannot be added",
-            existing(first),
-            json!([existing(second), {}]),
-            json!([{"network": existing(first)["network"], "suspend": true}]),
+            &existing(first),
+            &json!([existing(second), {}]),
+            &json!([{"network": existing(first)["network"], "suspend": true}]),
         ),
         update(
             "spec.network",
             "existing cannot be added",
-            json!({}),
-            json!([existing(first)]),
-            json!([{"suspend": true}]),
+            &json!({}),
+            &json!([existing(first)]),
+            &json!([{"suspend": true}]),
         ),
         update(
             "spec.network",
             "subnets can only be added",
-            subnets(json!([a, b])),
-            json!([subnets(json!([a])), subnets(json!([b])), {}]),
-            json!([
+            &subnets(json!([a, b])),
+            &json!([subnets(json!([a])), subnets(json!([b])), {}]),
+            &json!([
                 subnets(json!([a, b, {"name": "c", "cidr": "10.0.3.0/24"}])),
                 subnets(json!([b, a]))
             ]),
@@ -252,23 +253,23 @@ fn network_updates() -> Vec<Case> {
         update(
             "spec.network",
             "subnets can only be added",
-            json!({}),
-            json!([
+            &json!({}),
+            &json!([
                 subnets(json!([b])),
                 subnets(json!([{"name": "a", "cidr": "10.0.1.0/24", "public": false}]))
             ]),
-            json!([subnets(json!([a])), subnets(json!([a, b]))]),
+            &json!([subnets(json!([a])), subnets(json!([a, b]))]),
         ),
         update(
             "spec.network.subnets[]",
             "a subnet cannot change",
-            subnets(json!([a])),
-            json!([
+            &subnets(json!([a])),
+            &json!([
                 subnets(json!([{"name": "a", "cidr": "10.0.2.0/24"}])),
                 subnets(json!([{"name": "a", "cidr": "10.0.1.0/24", "public": false}])),
                 subnets(json!([{"name": "a", "cidr": "10.0.1.0/24", "availabilityZone": "ap-southeast-1a"}])),
             ]),
-            json!([subnets(json!([{"name": "a", "cidr": "10.0.1.0/24", "public": true}]))]),
+            &json!([subnets(json!([{"name": "a", "cidr": "10.0.1.0/24", "public": true}]))]),
         ),
     ]
 }
@@ -283,25 +284,25 @@ fn addresses() -> Vec<Case> {
         create(
             "spec.network.vpcCidr",
             "write an IPv4 range",
-            json!([
+            &json!([
                 vpc("10.0.0.0"),
                 vpc("10.0.0.0/33"),
                 vpc("fd00::/20"),
                 vpc("010.0.0.0/16")
             ]),
-            json!([vpc("10.0.0.0/18")]),
+            &json!([vpc("10.0.0.0/18")]),
         ),
         create(
             "spec.network.vpcCidr",
             "write the range in canonical form",
-            json!([vpc("10.0.0.1/16")]),
-            json!([vpc("10.0.0.0/17")]),
+            &json!([vpc("10.0.0.1/16")]),
+            &json!([vpc("10.0.0.0/17")]),
         ),
         create(
             "spec.network.vpcCidr",
             "write a range from /16 to /28",
-            json!([vpc("10.0.0.0/15")]),
-            json!([
+            &json!([vpc("10.0.0.0/15")]),
+            &json!([
                 vpc("10.0.0.0/16"),
                 {"network": {"vpcCidr": "10.0.0.0/28", "subnets": [{"name": "a", "cidr": "10.0.0.0/28"}]}},
             ]),
@@ -309,49 +310,49 @@ fn addresses() -> Vec<Case> {
         create(
             "spec.network.subnets[].cidr",
             "write an IPv4 range",
-            json!([subnet("10.0.1.0-24"), subnet("fd00::/20")]),
-            json!([subnet("10.0.1.0/25")]),
+            &json!([subnet("10.0.1.0-24"), subnet("fd00::/20")]),
+            &json!([subnet("10.0.1.0/25")]),
         ),
         create(
             "spec.network.subnets[].cidr",
             "write the range in canonical form",
-            json!([subnet("10.0.1.7/24")]),
-            json!([subnet("10.0.1.0/24")]),
+            &json!([subnet("10.0.1.7/24")]),
+            &json!([subnet("10.0.1.0/24")]),
         ),
         create(
             "spec.network.subnets[].cidr",
             "write a range from /16 to /28",
-            json!([subnet("10.0.1.0/29")]),
-            json!([subnet("10.0.1.0/28")]),
+            &json!([subnet("10.0.1.0/29")]),
+            &json!([subnet("10.0.1.0/28")]),
         ),
         create(
             "spec.network.adminCidrs",
             "write IPv4 ranges",
-            json!([admin(json!(["203.0.113.7"])), admin(json!(["203.0.113.0/24", "::/0"]))]),
-            json!([admin(json!(["203.0.113.7/32", "0.0.0.0/0"]))]),
+            &json!([admin(json!(["203.0.113.7"])), admin(json!(["203.0.113.0/24", "::/0"]))]),
+            &json!([admin(json!(["203.0.113.7/32", "0.0.0.0/0"]))]),
         ),
         create(
             "spec.network.adminCidrs",
             "write ranges in canonical form",
-            json!([admin(json!(["203.0.113.7/24"]))]),
-            json!([admin(json!(["203.0.113.0/24"]))]),
+            &json!([admin(json!(["203.0.113.7/24"]))]),
+            &json!([admin(json!(["203.0.113.0/24"]))]),
         ),
         create(
             "spec.network.ingress[].cidrs",
             "write IPv4 ranges",
-            json!([ingress(json!(["everywhere"]))]),
-            json!([ingress(json!(["0.0.0.0/0"]))]),
+            &json!([ingress(json!(["everywhere"]))]),
+            &json!([ingress(json!(["0.0.0.0/0"]))]),
         ),
         create(
             "spec.network.ingress[].cidrs",
             "write ranges in canonical form",
-            json!([ingress(json!(["10.0.0.0/8", "10.1.0.0/8"]))]),
-            json!([ingress(json!(["10.0.0.0/8"]))]),
+            &json!([ingress(json!(["10.0.0.0/8", "10.1.0.0/8"]))]),
+            &json!([ingress(json!(["10.0.0.0/8"]))]),
         ),
         create(
             "spec.network.ingress[].ports",
             "write one port",
-            json!([
+            &json!([
                 ports("http"),
                 ports("0"),
                 ports("080"),
@@ -360,13 +361,13 @@ fn addresses() -> Vec<Case> {
                 ports("1-70000"),
                 ports("1-2-3")
             ]),
-            json!([ports("8265"), ports("1024-65535"), ports("80-80")]),
+            &json!([ports("8265"), ports("1024-65535"), ports("80-80")]),
         ),
         create(
             "spec.network.ingress[].ports",
             "write the lower port",
-            json!([ports("6382-6379")]),
-            json!([ports("6379-6382")]),
+            &json!([ports("6382-6379")]),
+            &json!([ports("6379-6382")]),
         ),
     ]
 }
@@ -391,16 +392,16 @@ fn existing() -> Vec<Case> {
         create(
             "spec.network",
             "write either existing",
-            json!([
+            &json!([
                 beside("vpcCidr", json!("10.0.0.0/16"), json!([])),
                 beside("subnets", json!([{"name": "a", "cidr": "10.0.1.0/24"}]), json!([])),
             ]),
-            json!([with("vpcId", json!(vpc))]),
+            &json!([with("vpcId", json!(vpc))]),
         ),
         create(
             "spec.network",
             "leave out ingress and adminCidrs",
-            json!([
+            &json!([
                 beside("adminCidrs", json!(["203.0.113.0/24"]), json!([group])),
                 beside(
                     "ingress",
@@ -408,7 +409,7 @@ fn existing() -> Vec<Case> {
                     json!([group])
                 ),
             ]),
-            json!([
+            &json!([
                 with("securityGroupIds", json!([group])),
                 beside("adminCidrs", json!([]), json!([group])),
                 beside("adminCidrs", json!(["203.0.113.0/24"]), json!([])),
@@ -417,58 +418,64 @@ fn existing() -> Vec<Case> {
         create(
             "spec.network.existing.vpcId",
             "write the id of a VPC",
-            json!([with("vpcId", json!("my-vpc"))]),
-            json!([with("vpcId", json!("vpc-01234567"))]),
+            &json!([with("vpcId", json!("my-vpc"))]),
+            &json!([with("vpcId", json!("vpc-01234567"))]),
         ),
         create(
             "spec.network.existing.subnetIds",
             "write ids of subnets",
-            json!([with("subnetIds", json!([subnet, "subnet-x"]))]),
-            json!([with("subnetIds", json!([subnet, "subnet-01234567"]))]),
+            &json!([with("subnetIds", json!([subnet, "subnet-x"]))]),
+            &json!([with("subnetIds", json!([subnet, "subnet-01234567"]))]),
         ),
         create(
             "spec.network.existing.securityGroupIds",
             "write ids of security groups",
-            json!([with("securityGroupIds", json!(["default"]))]),
-            json!([with("securityGroupIds", json!([group]))]),
+            &json!([with("securityGroupIds", json!(["default"]))]),
+            &json!([with("securityGroupIds", json!([group]))]),
         ),
     ]
 }
 
+/// A spec that says this of its head.
+fn head(name: &str, value: impl Into<Value>) -> Value {
+    json!({"head": one(name, value)})
+}
+
+/// A spec with a group of which it says this.
+fn group(name: &str, value: impl Into<Value>) -> Value {
+    let mut group = one(name, value);
+    if name != "name" {
+        group["name"] = "cpu".into();
+    }
+    json!({"workerGroups": [group]})
+}
+
+fn disk(size: i32, kind: &str) -> Value {
+    json!({"sizeGiB": size, "type": kind})
+}
+
+fn one(name: &str, value: impl Into<Value>) -> Value {
+    Value::Object([(name.to_owned(), value.into())].into_iter().collect())
+}
+
 fn machines() -> Vec<Case> {
-    let head = |name: &str, value: Value| {
-        let mut head = json!({});
-        head[name] = value;
-        json!({"head": head})
-    };
-    let group = |name: &str, value: Value| {
-        let mut group = json!({"name": "cpu"});
-        group[name] = value;
-        json!({"workerGroups": [group]})
-    };
-    let disk = |size: i32, kind: &str| json!({"sizeGiB": size, "type": kind});
     let key = |name: &str| json!({"keyPair": {"name": name}});
-    let image = |name: &str, value: &str| {
-        head(
-            "image",
-            Value::Object([(name.to_owned(), value.into())].into_iter().collect()),
-        )
-    };
+    let image = |name: &str, value: &str| head("image", one(name, value));
     vec![
         create(
             "spec.keyPair.name",
             "write the name of an EC2 key pair",
-            json!([key(""), key(" laptop"), key("schlüssel")]),
-            json!([key("my laptop"), key("k")]),
+            &json!([key(""), key(" laptop"), key("schlüssel")]),
+            &json!([key("my laptop"), key("k")]),
         ),
         create(
             "spec.head.instanceType",
             "write an EC2 instance type",
-            json!([
+            &json!([
                 head("instanceType", json!("medium")),
                 head("instanceType", json!("T2.medium"))
             ]),
-            json!([
+            &json!([
                 head("instanceType", json!("m7i-flex.large")),
                 head("instanceType", json!("u-6tb1.metal"))
             ]),
@@ -476,78 +483,83 @@ fn machines() -> Vec<Case> {
         create(
             "spec.head.image",
             "write either id or ssmParameter",
-            json!([head(
+            &json!([head(
                 "image",
                 json!({"id": "ami-01234567", "ssmParameter": "/my/image"})
             )]),
-            json!([head("image", json!({}))]),
+            &json!([head("image", json!({}))]),
         ),
         create(
             "spec.head.image.id",
             "write the id of an image",
-            json!([image("id", "ubuntu"), image("id", "ami-xyz")]),
-            json!([image("id", "ami-003c463c8207b4dfa")]),
+            &json!([image("id", "ubuntu"), image("id", "ami-xyz")]),
+            &json!([image("id", "ami-003c463c8207b4dfa")]),
         ),
         create(
             "spec.head.image.ssmParameter",
             "write the name of an SSM parameter",
-            json!([image("ssmParameter", "/my image"), image("ssmParameter", "")]),
-            json!([image(
+            &json!([image("ssmParameter", "/my image"), image("ssmParameter", "")]),
+            &json!([image(
                 "ssmParameter",
                 "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
             )]),
         ),
         create(
+            "spec.workerGroups",
+            "write at most 1000 replicas",
+            &json!([{"workerGroups": [{"name": "a", "replicas": 1000}, {"name": "b", "replicas": 1}]}]),
+            &json!([{"workerGroups": [{"name": "a", "replicas": 999}, {"name": "b", "replicas": 1}]}]),
+        ),
+        create(
+            "spec.workerGroups[].name",
+            "write lower-case letters",
+            &json!([
+                group("name", json!("GPU")),
+                group("name", json!("-")),
+                group("name", json!(""))
+            ]),
+            &json!([{"workerGroups": [{"name": "gpu-8"}]}]),
+        ),
+        create(
+            "spec.workerGroups[].instanceTypes",
+            "write EC2 instance types",
+            &json!([group("instanceTypes", json!(["t2.medium", "large"]))]),
+            &json!([group("instanceTypes", json!(["t2.medium", "c7g.2xlarge"]))]),
+        ),
+    ]
+}
+
+fn disks() -> Vec<Case> {
+    vec![
+        create(
             "spec.head.rootVolume",
             "write a sizeGiB of at least 8",
-            json!([head("rootVolume", disk(7, "gp3"))]),
-            json!([head("rootVolume", disk(8, "gp3"))]),
+            &json!([head("rootVolume", disk(7, "gp3"))]),
+            &json!([head("rootVolume", disk(8, "gp3"))]),
         ),
         create(
             "spec.head.rootVolume",
             "write a sizeGiB of at most",
-            json!([
+            &json!([
                 head("rootVolume", disk(65_537, "gp3")),
                 head("rootVolume", disk(16_385, "gp2"))
             ]),
-            json!([
+            &json!([
                 head("rootVolume", disk(65_536, "gp3")),
                 head("rootVolume", disk(16_384, "gp2"))
             ]),
         ),
         create(
-            "spec.workerGroups",
-            "write at most 1000 replicas",
-            json!([{"workerGroups": [{"name": "a", "replicas": 1000}, {"name": "b", "replicas": 1}]}]),
-            json!([{"workerGroups": [{"name": "a", "replicas": 999}, {"name": "b", "replicas": 1}]}]),
-        ),
-        create(
-            "spec.workerGroups[].name",
-            "write lower-case letters",
-            json!([
-                group("name", json!("GPU")),
-                group("name", json!("-")),
-                group("name", json!(""))
-            ]),
-            json!([{"workerGroups": [{"name": "gpu-8"}]}]),
-        ),
-        create(
-            "spec.workerGroups[].instanceTypes",
-            "write EC2 instance types",
-            json!([group("instanceTypes", json!(["t2.medium", "large"]))]),
-            json!([group("instanceTypes", json!(["t2.medium", "c7g.2xlarge"]))]),
-        ),
-        create(
             "spec.workerGroups[].rootVolume",
             "write a sizeGiB of at least 8",
-            json!([group("rootVolume", disk(0, "gp2"))]),
-            json!([group("rootVolume", disk(8, "gp2"))]),
+            &json!([group("rootVolume", disk(0, "gp2"))]),
+            &json!([group("rootVolume", disk(8, "gp2"))]),
         ),
         create(
             "spec.workerGroups[].rootVolume",
             "write a sizeGiB of at most",
-            json!([group("rootVolume", disk(16_385, "gp2"))]),
-            json!([group("rootVolume", disk(16_385, "gp3"))]),
+            &json!([group("rootVolume", disk(16_385, "gp2"))]),
+            &json!([group("rootVolume", disk(16_385, "gp3"))]),
         ),
     ]
 }
@@ -559,51 +571,51 @@ fn buckets() -> Vec<Case> {
         create(
             "spec.buckets[].purpose",
             "write lower-case letters",
-            json!([{"buckets": [{"purpose": "Raw Data"}]}, {"buckets": [{"purpose": "raw-"}]}]),
-            json!([{"buckets": [{"purpose": "raw-data"}]}, {"buckets": []}]),
+            &json!([{"buckets": [{"purpose": "Raw Data"}]}, {"buckets": [{"purpose": "raw-"}]}]),
+            &json!([{"buckets": [{"purpose": "raw-data"}]}, {"buckets": []}]),
         ),
         create(
             "spec.buckets[].name",
             "write a bucket name of 3 to 63",
-            json!([
+            &json!([
                 bucket("ab"),
                 bucket("Data"),
                 bucket("data_1"),
                 bucket("data-"),
                 bucket("my..data")
             ]),
-            json!([bucket("my.data-1"), bucket(&longest)]),
+            &json!([bucket("my.data-1"), bucket(&longest)]),
         ),
         create(
             "spec.buckets[].name",
             "write a bucket name that does not look like",
-            json!([bucket("192.168.5.4")]),
-            json!([bucket("192.168.5")]),
+            &json!([bucket("192.168.5.4")]),
+            &json!([bucket("192.168.5")]),
         ),
         create(
             "spec.buckets[].name",
             "write a bucket name without a beginning",
-            json!([
+            &json!([
                 bucket("xn--data"),
                 bucket("sthree-data"),
                 bucket("data-s3alias"),
                 bucket("data--ol-s3"),
                 bucket("data.mrap")
             ]),
-            json!([bucket("data-xn--1"), bucket("s3alias-data"), bucket("datamrap")]),
+            &json!([bucket("data-xn--1"), bucket("s3alias-data"), bucket("datamrap")]),
         ),
         create(
             "spec.buckets",
             "write each bucket name once",
-            json!([{"buckets": [{"purpose": "a", "name": "same"}, {"purpose": "b", "name": "same"}]}]),
-            json!([{"buckets": [{"purpose": "a", "name": "one"}, {"purpose": "b"}, {"purpose": "c"}]}]),
+            &json!([{"buckets": [{"purpose": "a", "name": "same"}, {"purpose": "b", "name": "same"}]}]),
+            &json!([{"buckets": [{"purpose": "a", "name": "one"}, {"purpose": "b"}, {"purpose": "c"}]}]),
         ),
         update(
             "spec.buckets[]",
             "the name of a bucket cannot",
-            bucket("data-1"),
-            json!([bucket("data-2"), {"buckets": [{"purpose": "raw"}]}]),
-            json!([
+            &bucket("data-1"),
+            &json!([bucket("data-2"), {"buckets": [{"purpose": "raw"}]}]),
+            &json!([
                 {"buckets": [{"purpose": "raw", "name": "data-1"}, {"purpose": "more", "name": "data-2"}]},
                 {"buckets": [{"purpose": "more"}]},
             ]),
@@ -611,9 +623,9 @@ fn buckets() -> Vec<Case> {
         update(
             "spec.buckets[]",
             "the name of a bucket cannot",
-            json!({"buckets": [{"purpose": "raw"}]}),
-            json!([bucket("data-1")]),
-            json!([{"buckets": [{"purpose": "raw"}]}]),
+            &json!({"buckets": [{"purpose": "raw"}]}),
+            &json!([bucket("data-1")]),
+            &json!([{"buckets": [{"purpose": "raw"}]}]),
         ),
     ]
 }
