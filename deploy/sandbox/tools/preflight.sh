@@ -69,11 +69,16 @@ check_python() {
     at_least "$wanted" "$found" || missing+=("Python $wanted or newer as python3, here is $found")
 }
 
-check_namespaces() {
-    ((EUID != 0)) && command -v unshare >/dev/null || return 0
-    unshare --user --map-root-user --net true 2>/dev/null ||
-        missing+=("namespaces for ordinary users; as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0" \
-            "   (Ubuntu), or sysctl -w kernel.unprivileged_userns_clone=1 (others), or run make as root")
+check_boundary() {
+    # Without its programs it cannot be tried.
+    ((${#missing[@]} > 0)) || "$here/../inside" true 2>/dev/null && return
+    if ((EUID == 0)); then
+        missing+=("the right to make namespaces: a container has it when it is started with --privileged")
+    else
+        missing+=("namespaces for ordinary users: run make as root, or, as root, once:
+    sysctl -w kernel.apparmor_restrict_unprivileged_userns=0    (Ubuntu)
+    sysctl -w kernel.unprivileged_userns_clone=1                (older Debian)")
+    fi
 }
 
 [[ $(uname -s) == Linux ]] || die "the sandbox is made of Linux namespaces: use a Linux machine, or a virtual one"
@@ -84,7 +89,7 @@ check_packages "$@"
 check_rust
 check_go
 check_python
-check_namespaces
+check_boundary
 
 if ((${#missing[@]} > 0)); then
     printf 'This machine lacks what the sandbox needs:\n' >&2
