@@ -59,7 +59,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="standin", description="A local stand-in for AWS (EC2, S3, SSM, STS).")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 takes a free one")
     parser.add_argument("--log", type=Path, required=True, help="file to which each call is added, as JSON lines")
-    parser.add_argument("--parent-death", action="store_true", help="end when the parent process ends")
+    parser.add_argument("--parent-death", action="store_true", help="end when the thread that started it ends")
     parser.add_argument("--network-namespaces", action="store_true", help="make a network namespace for each VPC")
     return parser.parse_args()
 

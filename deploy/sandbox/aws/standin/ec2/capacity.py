@@ -9,10 +9,13 @@ from moto.ec2.models.instances import Instance
 
 from standin.behaviours import Stage
 from standin.calls import Call
+from standin.ec2.existence import find
 from standin.ec2.lookup import instances_named
+from standin.ec2.private_addresses import free_addresses
 from standin.ec2.registry import EC2
 from standin.ec2.zones import zone_of
 from standin.errors import AwsError
+from standin.moto_backend import ec2
 from standin.world import World
 
 
@@ -27,10 +30,15 @@ def check_launch(world: World, call: Call) -> None:
 
 @EC2.before("RunInstances", stage=Stage.PREPARE)
 def launch_as_many_as_possible(world: World, call: Call) -> None:
-    """As many as there is capacity for, MaxCount at most. moto launches MinCount."""
+    """As many as there are capacity and addresses for, MaxCount at most. moto launches MinCount."""
     pool = f"{call.params.get('InstanceType', 'm1.small')}/{zone_of(call)}"
     count = call.params["MaxCount"]
-    call.params["MinCount"] = min(count, world.settings.capacity.get(pool, count))
+    possible = min(count, world.settings.capacity.get(pool, count))
+    for each in call.params.get("NetworkInterfaces") or [call.params]:
+        subnet = find(ec2(call), each.get("SubnetId") or "")
+        if subnet is not None:
+            possible = min(possible, len(free_addresses(subnet, count)))
+    call.params["MinCount"] = possible
 
 
 @EC2.before("StartInstances")

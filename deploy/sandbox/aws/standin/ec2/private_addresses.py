@@ -36,7 +36,7 @@ def check(world: World, call: Call) -> None:
                     "A private IP address cannot be specified when launching more than one instance",
                 )
             _check_address(subnet, address)
-        elif len(_free(subnet, call.params.get("MinCount", 1))) < call.params.get("MinCount", 1):
+        elif len(free_addresses(subnet, call.params.get("MinCount", 1))) < call.params.get("MinCount", 1):
             raise AwsError(
                 "InsufficientFreeAddressesInSubnet",
                 "The specified subnet does not have enough free addresses to satisfy the request.",
@@ -47,7 +47,7 @@ def check(world: World, call: Call) -> None:
 def choose(world: World, call: Call) -> None:
     """moto draws an address, which may be in use."""
     if not call.params.get("PrivateIpAddress") and not call.params.get("PrivateIpAddresses"):
-        call.params["PrivateIpAddress"] = _free(find(ec2(call), call.params["SubnetId"]), 1)[0]
+        call.params["PrivateIpAddress"] = free_addresses(find(ec2(call), call.params["SubnetId"]), 1)[0]
 
 
 def _check_address(subnet: Subnet, address: str) -> None:
@@ -73,7 +73,7 @@ def _used(subnet: Subnet) -> set[str]:
     }
 
 
-def _free(subnet: Subnet, count: int) -> list[str]:
+def free_addresses(subnet: Subnet, count: int) -> list[str]:
     """The lowest free addresses, `count` at most."""
     used, free = _used(subnet), []
     first, last = int(subnet.cidr.network_address) + _RESERVED, int(subnet.cidr.broadcast_address)
@@ -87,7 +87,7 @@ def _free(subnet: Subnet, count: int) -> list[str]:
 
 
 def _next_free(subnet: Any, instance: object) -> str:
-    return _free(subnet, 1)[0]
+    return free_addresses(subnet, 1)[0]
 
 
 def _already_checked(subnet: Any, ip: str, instance: object) -> None:
