@@ -7,6 +7,10 @@ mod deletion;
 pub mod fleet;
 pub mod launch;
 mod network;
+#[cfg(test)]
+mod machine_tests;
+#[cfg(test)]
+pub(crate) mod scenario;
 pub mod suspend;
 mod waiting;
 

@@ -1,0 +1,457 @@
+//! How machines are planned: each case a cluster, what happened to it, and what is done about it.
+
+use jiff::SignedDuration;
+
+use super::{
+    Finding, Outcome, Reason,
+    fleet::{HEAD, WORKER},
+    scenario::{Scenario, group},
+};
+use crate::{
+    api::LaunchState,
+    aws::{AwsCall, AwsError, ErrorClass},
+    observe::{KeySecret, Pool, Refusal, Source},
+    resources::{Kind, instance::InstanceState},
+    tags,
+};
+
+/// The lab, all of it running.
+fn running_lab() -> Scenario {
+    let mut lab = Scenario::lab();
+    lab.run();
+    assert_eq!((lab.live(HEAD).len(), lab.live(WORKER).len()), (1, 2));
+    assert_eq!(lab.lines(), Vec::<String>::new());
+    lab
+}
+
+fn reasons(lab: &Scenario) -> Vec<Reason> {
+    lab.plan().waiting.iter().map(|waiting| waiting.reason).collect()
+}
+
+#[test]
+fn a_launch_is_written_down_before_the_call_and_workers_follow_the_head() {
+    let done = Scenario::lab().run();
+    let machines: Vec<&String> = done.iter().filter(|line| line.contains("launch")).collect();
+    insta::assert_debug_snapshot!(machines, @r#"
+    [
+        "record launch 101 (1 x t2.medium for head)",
+        "launch 1 x t2.medium in subnet-4 for the head (launch 101)",
+        "record launch 102 (2 x t2.medium for cpu)",
+        "launch 2 x t2.medium in subnet-4 for cpu (launch 102)",
+    ]
+    "#);
+}
+
+#[test]
+fn two_groups_are_two_calls_written_down_together() {
+    let mut lab = Scenario::lab();
+    lab.cluster.groups.push(group("big", 3));
+    let done = lab.run();
+    let records: Vec<&String> = done.iter().filter(|line| line.starts_with("record")).collect();
+    assert_eq!(
+        records[1],
+        "record launch 102 (2 x t2.medium for cpu) launch 103 (3 x t2.medium for big)"
+    );
+    assert_eq!(lab.live(WORKER).len(), 5);
+}
+
+#[test]
+fn the_head_gets_its_address_and_a_new_head_gets_the_same() {
+    let mut lab = running_lab();
+    let head = lab.live(HEAD).remove(0);
+    assert_eq!(lab.machine_mut(&head).private_address.as_deref(), Some("10.0.1.10"));
+    lab.machine_mut(&head).state = InstanceState::ShuttingDown;
+    assert_eq!(reasons(&lab), [Reason::InTransition], "it still holds the address");
+    lab.run();
+    let next = lab.live(HEAD).remove(0);
+    assert_ne!(next, head);
+    assert_eq!(lab.machine_mut(&next).private_address.as_deref(), Some("10.0.1.10"));
+    assert_eq!(lab.live(WORKER).len(), 2, "its workers stay");
+}
+
+#[test]
+fn a_head_that_hangs_in_shutting_down_gives_up_its_address() {
+    let mut lab = running_lab();
+    let head = lab.live(HEAD).remove(0);
+    let long_ago = lab.now - SignedDuration::from_mins(11);
+    lab.machine_mut(&head).state = InstanceState::ShuttingDown;
+    lab.machine_mut(&head).transition_at = Some(long_ago);
+    lab.settle();
+    let next = lab.live(HEAD).remove(0);
+    assert_eq!(lab.machine_mut(&next).private_address.as_deref(), Some("10.0.1.4"));
+}
+
+#[test]
+fn a_terminated_worker_is_replaced_and_a_stopped_one_started() {
+    let mut lab = running_lab();
+    let workers = lab.live(WORKER);
+    lab.machine_mut(&workers[0]).state = InstanceState::Terminated;
+    lab.machine_mut(&workers[1]).state = InstanceState::Stopped;
+    let done = lab.run();
+    assert_eq!(
+        done.iter().filter(|line| line.starts_with("start")).count(),
+        1,
+        "{done:?}"
+    );
+    assert!(
+        done.contains(&"record launch 103 (1 x t2.medium for cpu)".into()),
+        "{done:?}"
+    );
+    assert_eq!(lab.live(WORKER).len(), 2);
+}
+
+#[test]
+fn a_machine_just_started_again_is_not_taken_for_one_that_hangs() {
+    let mut lab = running_lab();
+    lab.now += SignedDuration::from_hours(2);
+    let worker = lab.live(WORKER).remove(0);
+    lab.machine_mut(&worker).state = InstanceState::Stopped;
+    let done = lab.settle();
+    assert_eq!(done, [format!("start {worker}")]);
+    assert_eq!(reasons(&lab), [Reason::MachinesPending]);
+}
+
+#[test]
+fn a_machine_that_fails_its_checks_or_hangs_in_pending_is_replaced() {
+    let mut lab = running_lab();
+    let workers = lab.live(WORKER);
+    lab.machine_mut(&workers[0]).impaired = true;
+    lab.machine_mut(&workers[1]).state = InstanceState::Pending;
+    lab.now += SignedDuration::from_mins(6);
+    let done = lab.settle();
+    assert!(
+        done.contains(&format!("terminate {}: fails EC2's status checks", workers[0])),
+        "{done:?}"
+    );
+    assert!(
+        done.contains(&format!(
+            "terminate {}: is still pending 300 s after its launch",
+            workers[1]
+        )),
+        "{done:?}"
+    );
+    assert_eq!(lab.live(WORKER).len(), 2);
+    assert!(!lab.live(WORKER).iter().any(|id| workers.contains(id)));
+}
+
+#[test]
+fn scale_down_takes_what_does_not_run_first_then_the_newest() {
+    let mut lab = running_lab();
+    lab.cluster.groups[0].replicas = 4;
+    lab.run();
+    let workers = lab.live(WORKER);
+    let oldest = workers
+        .iter()
+        .min_by_key(|id| lab.observed.inventory.instance.ours[*id].launch())
+        .unwrap()
+        .clone();
+    lab.machine_mut(&oldest).state = InstanceState::Stopped;
+    lab.cluster.groups[0].replicas = 2;
+    lab.run();
+    let kept = lab.live(WORKER);
+    assert_eq!(kept.len(), 2);
+    assert!(!kept.contains(&oldest), "the stopped one goes first");
+    let launches: Vec<_> = kept
+        .iter()
+        .map(|id| lab.observed.inventory.instance.ours[id].launch())
+        .collect();
+    assert!(
+        launches.contains(&Some(102)),
+        "the newest of the others goes: {launches:?}"
+    );
+}
+
+#[test]
+fn a_group_that_left_the_spec_is_terminated() {
+    let mut lab = running_lab();
+    lab.cluster.groups.clear();
+    lab.run();
+    assert_eq!((lab.live(HEAD).len(), lab.live(WORKER).len()), (1, 0));
+}
+
+#[test]
+fn an_open_launch_is_repeated_to_the_letter_whatever_the_spec_says_now() {
+    let mut lab = running_lab();
+    lab.cluster.groups[0].replicas = 5;
+    let record = lab.plan().actions;
+    lab.carry_out(&record[0]);
+    let first = lab.plan().actions;
+    lab.cluster.groups[0].replicas = 7;
+    lab.cluster.groups[0].instance_types = vec!["m5.large".into()];
+    lab.now += SignedDuration::from_secs(30);
+    assert_eq!(lab.plan().actions, first);
+}
+
+#[test]
+fn machines_of_a_lost_answer_are_not_launched_again_before_they_can_be_seen() {
+    let mut lab = running_lab();
+    lab.cluster.groups[0].replicas = 3;
+    let record = lab.plan().actions;
+    lab.carry_out(&record[0]);
+    lab.observed
+        .ledger
+        .settle(103, Ok(&crate::resources::Answer::LaunchedBefore), lab.now);
+    assert_eq!(lab.lines(), Vec::<String>::new());
+    assert_eq!(reasons(&lab), [Reason::MachinesPending]);
+}
+
+#[test]
+fn a_refusal_after_silence_waits_for_a_look_at_what_came_of_it() {
+    let mut lab = running_lab();
+    lab.cluster.groups[0].replicas = 3;
+    let record = lab.plan().actions;
+    lab.carry_out(&record[0]);
+    let error = |class| AwsError {
+        call: AwsCall::RunInstances,
+        subject: "group cpu".into(),
+        class,
+        code: "Code".into(),
+        message: String::new(),
+    };
+    lab.observed
+        .ledger
+        .settle(103, Err(&error(ErrorClass::Retryable)), lab.now);
+    assert_eq!(lab.observed.ledger.launches.last().unwrap().state, LaunchState::Open);
+    lab.observed
+        .ledger
+        .settle(103, Err(&error(ErrorClass::Terminal)), lab.now);
+    assert_eq!(reasons(&lab), [Reason::NotObserved]);
+    lab.now += SignedDuration::from_secs(20);
+    assert!(lab.lines()[0].starts_with("record launch 104"), "{:?}", lab.lines());
+}
+
+#[test]
+fn a_lost_record_holds_launches_until_a_look_that_began_later() {
+    let mut lab = Scenario::lab();
+    lab.settle_network();
+    lab.observed.ledger.last = None;
+    let done = lab.settle();
+    assert!(
+        done.last()
+            .unwrap()
+            .starts_with("hold launches until 2026-11-23T12:05:00Z"),
+        "{done:?}"
+    );
+    assert!(reasons(&lab).contains(&Reason::LaunchRecordLost));
+    lab.now += SignedDuration::from_secs(301);
+    lab.observed.machine_sweep_age = std::time::Duration::from_secs(10);
+    assert!(
+        reasons(&lab).contains(&Reason::LaunchRecordLost),
+        "the look began before"
+    );
+    lab.observed.machine_sweep_age = std::time::Duration::ZERO;
+    lab.run();
+    assert_eq!((lab.live(HEAD).len(), lab.live(WORKER).len()), (1, 2));
+}
+
+#[test]
+fn a_living_predecessor_means_no_launch() {
+    let mut lab = Scenario::lab();
+    lab.observed.predecessors = vec!["i-old".into()];
+    lab.run();
+    assert_eq!(lab.live(HEAD).len(), 0);
+    let waiting = lab.plan().waiting;
+    let told = waiting
+        .iter()
+        .find(|waiting| waiting.reason == Reason::PredecessorAlive);
+    assert!(told.is_some_and(|told| told.message.contains("i-old")), "{waiting:?}");
+}
+
+#[test]
+fn the_cap_stops_a_runaway_and_says_when_it_goes_on() {
+    let mut lab = running_lab();
+    for _ in 0..8 {
+        for worker in lab.live(WORKER) {
+            lab.machine_mut(&worker).state = InstanceState::Terminated;
+        }
+        lab.run();
+    }
+    let launched: u32 = lab.observed.ledger.launches.iter().map(|launch| launch.count).sum();
+    assert_eq!(launched, 9, "three times the size of three");
+    let waiting = lab.plan().waiting;
+    let told = waiting
+        .iter()
+        .find(|waiting| waiting.reason == Reason::LaunchCapReached)
+        .unwrap();
+    assert!(told.message.contains("2026-11-23T13:00:00Z"), "{}", told.message);
+    lab.now += SignedDuration::from_mins(61);
+    lab.run();
+    assert_eq!(lab.live(WORKER).len(), 2);
+}
+
+#[test]
+fn a_pool_without_capacity_is_skipped_and_all_of_them_are_told() {
+    let mut lab = running_lab();
+    lab.cluster.groups.push(group("big", 1));
+    lab.cluster.groups[1].instance_types = vec!["m5.large".into(), "m5a.large".into()];
+    let zone = |kind: &str| Pool {
+        instance_type: kind.into(),
+        availability_zone: "ap-southeast-1a".into(),
+    };
+    let until = lab.now + SignedDuration::from_mins(3);
+    lab.observed.exhausted.insert(zone("m5.large"), until);
+    assert_eq!(lab.lines(), ["record launch 103 (1 x m5a.large for big)"]);
+    lab.observed.exhausted.insert(zone("m5a.large"), until);
+    assert_eq!(lab.lines(), Vec::<String>::new());
+    let plan = lab.plan();
+    assert_eq!(plan.waiting[0].reason, Reason::NoCapacity);
+    assert!(
+        plan.waiting[0]
+            .message
+            .contains("m5.large, m5a.large in ap-southeast-1a"),
+        "{}",
+        plan.waiting[0].message
+    );
+    assert_eq!(plan.next_check, Some(std::time::Duration::from_mins(3)));
+}
+
+#[test]
+fn a_refused_launch_is_neither_repeated_nor_written_down_before_its_time() {
+    let mut lab = running_lab();
+    lab.cluster.groups[0].replicas = 3;
+    let refusal = Refusal {
+        class: ErrorClass::Terminal,
+        kind: Kind::Instance,
+        code: "VcpuLimitExceeded".into(),
+        message: "RunInstances: VcpuLimitExceeded: ask for a higher quota".into(),
+        times: 1,
+        until: lab.now + SignedDuration::from_mins(10),
+    };
+    lab.observed.refusals.insert("RunInstances group cpu".into(), refusal);
+    assert_eq!(lab.lines(), Vec::<String>::new());
+    let plan = lab.plan();
+    assert_eq!(plan.waiting[0].reason, Reason::Refused);
+    assert!(plan.waiting[0].message.contains("VcpuLimitExceeded"));
+    assert_eq!(plan.next_check, Some(std::time::Duration::from_mins(10)));
+    lab.now += SignedDuration::from_mins(11);
+    assert_eq!(lab.lines(), ["record launch 103 (1 x t2.medium for cpu)"]);
+}
+
+#[test]
+fn suspend_marks_then_stops_all_and_resume_starts_the_same_machines() {
+    let mut lab = running_lab();
+    let before = (lab.live(HEAD), lab.live(WORKER));
+    lab.cluster.suspend = true;
+    let done = lab.run();
+    assert!(
+        done[0].starts_with("mark as stopped: Suspended@2026-11-23T12:00:00Z"),
+        "{done:?}"
+    );
+    assert_eq!(done.len(), 2, "one call stops all: {done:?}");
+    assert!(lab.plan().is_converged());
+    lab.cluster.suspend = false;
+    let done = lab.run();
+    assert_eq!(done[0], "remove the mark of being stopped");
+    assert_eq!((lab.live(HEAD), lab.live(WORKER)), before);
+    assert!(lab.plan().is_converged());
+}
+
+#[test]
+fn machines_that_lost_their_tags_are_known_by_their_launch_and_tagged_again() {
+    let mut lab = running_lab();
+    let worker = lab.live(WORKER).remove(0);
+    let before = lab.machine_mut(&worker).tags.clone();
+    lab.machine_mut(&worker).tags.clear();
+    let done = lab.settle();
+    assert_eq!(done.len(), 1, "nothing is launched: {done:?}");
+    let after = &lab.machine_mut(&worker).tags;
+    for key in [
+        tags::CLUSTER_UID,
+        tags::ROLE,
+        tags::GROUP,
+        tags::LAUNCH,
+        tags::REVISION,
+        tags::NAME,
+    ] {
+        assert_eq!(after.get(key), before.get(key), "{key}");
+    }
+}
+
+#[test]
+fn a_machine_that_nobody_can_place_counts_and_is_told() {
+    let mut lab = running_lab();
+    let worker = lab.live(WORKER).remove(0);
+    lab.machine_mut(&worker).tags.clear();
+    lab.observed.ledger.launches.clear();
+    assert_eq!(lab.lines(), Vec::<String>::new());
+    let findings = lab.plan().findings;
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding.id == worker && finding.outcome == Outcome::Kept),
+        "{findings:?}"
+    );
+}
+
+#[test]
+fn what_differs_from_the_spec_is_told_and_goes_on() {
+    let mut lab = running_lab();
+    lab.cluster.groups[0].instance_types = vec!["m5.large".into()];
+    lab.cluster.groups[0].root_volume.size_gib = 200;
+    lab.observed.image = Source::Known(crate::aws::Image {
+        id: "ami-2".into(),
+        root_device: "/dev/sda1".into(),
+        min_size_gib: 8,
+    });
+    let plan = lab.plan();
+    assert!(plan.actions.is_empty());
+    let told: Vec<&Finding> = plan
+        .findings
+        .iter()
+        .filter(|finding| finding.outcome == Outcome::Outdated)
+        .collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].what.contains("revision ami-1, now ami-2"), "{told:?}");
+    assert!(
+        told[1]
+            .what
+            .contains("type t2.medium, now m5.large; disk 100GiB-gp3, now 200GiB-gp3"),
+        "{told:?}"
+    );
+    // A new worker is of the new type, and of the head's image.
+    lab.cluster.groups[0].replicas = 3;
+    assert_eq!(lab.lines(), ["record launch 103 (1 x m5.large for cpu)"]);
+    let worker = lab.run();
+    assert!(
+        worker.iter().any(|line| line.starts_with("launch 1 x m5.large")),
+        "{worker:?}"
+    );
+    assert!(
+        lab.observed
+            .inventory
+            .instance
+            .ours
+            .values()
+            .all(|machine| machine.image_id == "ami-1")
+    );
+}
+
+#[test]
+fn nothing_is_launched_without_the_key() {
+    let mut lab = Scenario::lab();
+    lab.settle_network();
+    lab.observed.key = Source::Known(KeySecret::Unusable("the Secret lab-ssh is not this cluster's".into()));
+    lab.run();
+    assert_eq!(lab.live(HEAD).len(), 0);
+}
+
+#[test]
+fn an_unknown_look_at_machines_plans_nothing_about_them() {
+    let mut lab = running_lab();
+    lab.observed.inventory.instance.ours.clear();
+    lab.observed.inventory.instance.swept = Source::Unknown("throttled".into());
+    assert_eq!(lab.lines(), Vec::<String>::new());
+    assert!(reasons(&lab).contains(&Reason::NotObserved));
+}
+
+#[test]
+fn deletion_terminates_all_waits_for_two_looks_and_lets_go() {
+    let mut lab = running_lab();
+    lab.cluster.deleting = true;
+    let done = lab.run();
+    assert!(done[0].starts_with("terminate i-"), "{done:?}");
+    assert_eq!(lab.observed.inventory.ids(), []);
+    assert_eq!(reasons(&lab), [Reason::ConfirmGone]);
+    lab.observed.clean_sweeps = 2;
+    assert_eq!(lab.settle(), ["remove the finalizer"]);
+}

@@ -1,0 +1,280 @@
+//! A cluster for the tests of the planner: what is asked for, what is there, and the planned changes carried out on it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Action, Inputs, Limits, Plan, plan};
+use crate::{
+    api::{BucketDeletion, Launch, PublicAddress, VolumeSpec},
+    aws::Image,
+    observe::{KeySecret, Ledger, Observed, Source},
+    resources::{
+        Answer, Change, Inventory, Kind,
+        instance::{Instance, InstanceChange, InstanceState, sample},
+    },
+    validate::{ClusterId, Head, ImageRef, Network, Subnet, ValidCluster, WorkerGroup},
+};
+
+pub(crate) const UID: &str = "0f3a2b1c-0000-4000-8000-123456789abc";
+
+pub(crate) struct Scenario {
+    pub cluster: ValidCluster,
+    pub observed: Observed,
+    pub limits: Limits,
+    pub now: Timestamp,
+    next_id: u32,
+}
+
+/// A worker group of `replicas` t2.medium.
+pub(crate) fn group(name: &str, replicas: u32) -> WorkerGroup {
+    WorkerGroup {
+        name: name.into(),
+        replicas,
+        instance_types: vec!["t2.medium".into()],
+        root_volume: VolumeSpec::default(),
+        subnets: Vec::new(),
+    }
+}
+
+impl Scenario {
+    /// The lab before anything of it exists, its finalizer in place and every sweep in.
+    pub(crate) fn lab() -> Self {
+        let cidr = |text: &str| text.parse().unwrap();
+        let cluster = ValidCluster {
+            id: ClusterId {
+                installation: "installation".into(),
+                uid: UID.into(),
+                namespace: "ml".into(),
+                namespace_uid: "namespace-uid".into(),
+                name: "lab".into(),
+            },
+            generation: 1,
+            deleting: false,
+            bucket_deletion_confirmed: false,
+            region: "ap-southeast-1".into(),
+            suspend: false,
+            tags: Default::default(),
+            network: Network::Own {
+                cidr: cidr("10.0.0.0/16"),
+                subnets: vec![Subnet {
+                    name: "a".into(),
+                    cidr: cidr("10.0.1.0/24"),
+                    public: true,
+                    availability_zone: None,
+                }],
+            },
+            ingress: Vec::new(),
+            key_pair: None,
+            head: Head {
+                instance_type: "t2.medium".into(),
+                image: ImageRef::Id("ami-1".into()),
+                root_volume: VolumeSpec::default(),
+                public_address: PublicAddress::Dynamic,
+                subnet: None,
+            },
+            groups: vec![group("cpu", 2)],
+            buckets: Vec::new(),
+            bucket_deletion: BucketDeletion::Retain,
+        };
+        let observed = Observed {
+            account: Source::Known("123456789012".into()),
+            inventory: swept(),
+            image: Source::Known(Image {
+                id: "ami-1".into(),
+                root_device: "/dev/sda1".into(),
+                min_size_gib: 8,
+            }),
+            key: Source::Known(KeySecret::Present {
+                public_key: "ssh-ed25519 AAAA rayward".into(),
+            }),
+            ledger: Ledger {
+                launches: Vec::new(),
+                last: Some(100),
+                held_until: None,
+            },
+            recorded: Default::default(),
+            stopped: None,
+            has_finalizer: true,
+            predecessors: Vec::new(),
+            exhausted: Default::default(),
+            refusals: Default::default(),
+            clean_sweeps: 0,
+            sweep_age: Default::default(),
+            machine_sweep_age: Default::default(),
+        };
+        let now = "2026-11-23T12:00:00Z".parse().unwrap();
+        Self {
+            cluster,
+            observed,
+            limits: Limits::default(),
+            now,
+            next_id: 1,
+        }
+    }
+
+    pub(crate) fn plan(&self) -> Plan {
+        plan(&Inputs {
+            cluster: &self.cluster,
+            observed: &self.observed,
+            limits: &self.limits,
+            now: self.now,
+        })
+    }
+
+    /// The planned actions, a line each.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.plan().actions.iter().map(ToString::to_string).collect()
+    }
+
+    /// Carries out what is planned, again and again, until nothing is; machines stay in the states that calls leave
+    /// them in. Returns the lines of all that was done.
+    pub(crate) fn settle(&mut self) -> Vec<String> {
+        let mut done = Vec::new();
+        for _ in 0..60 {
+            let actions = self.plan().actions;
+            if actions.is_empty() {
+                return done;
+            }
+            for action in actions {
+                done.push(action.to_string());
+                self.carry_out(&action);
+            }
+        }
+        panic!("still planning after 60 rounds: {done:#?}");
+    }
+
+    /// Carries out what is planned but for machines, until nothing else is.
+    pub(crate) fn settle_network(&mut self) {
+        for _ in 0..60 {
+            let actions = self.plan().actions;
+            let (machines, others): (Vec<_>, Vec<_>) = actions.into_iter().partition(|action| {
+                matches!(
+                    action,
+                    Action::RecordLaunches(_) | Action::HoldLaunches { .. } | Action::Aws(Change::Instance(_))
+                )
+            });
+            if others.is_empty() && !machines.is_empty() {
+                return;
+            }
+            others.iter().for_each(|action| self.carry_out(action));
+        }
+        panic!("the network never settles: {:?}", self.lines());
+    }
+
+    /// [`Self::settle`], and every machine reaches the state it is on its way to, until nothing changes any more.
+    pub(crate) fn run(&mut self) -> Vec<String> {
+        let mut done = self.settle();
+        while self.arrive() {
+            done.extend(self.settle());
+        }
+        done
+    }
+
+    /// Lets every machine reach the state it is on its way to; `false` if none was.
+    pub(crate) fn arrive(&mut self) -> bool {
+        use InstanceState as S;
+        let mut moved = false;
+        for machine in self.observed.inventory.instance.ours.values_mut() {
+            let next = match machine.state {
+                S::Pending => S::Running,
+                S::Stopping => S::Stopped,
+                S::ShuttingDown => S::Terminated,
+                other => other,
+            };
+            moved |= next != machine.state;
+            machine.state = next;
+        }
+        self.observed
+            .inventory
+            .instance
+            .ours
+            .retain(|_, machine| machine.state != S::Terminated);
+        moved
+    }
+
+    pub(crate) fn carry_out(&mut self, action: &Action) {
+        match action {
+            Action::Aws(change) => {
+                let answer = self.answer(change);
+                self.observed.inventory.fold(change, &answer);
+                if let Change::Instance(InstanceChange::Launch { launch, .. }) = change {
+                    self.observed.ledger.settle(launch.number, Ok(&answer), self.now);
+                }
+            }
+            Action::RecordLaunches(launches) => {
+                let since = self.now - SignedDuration::try_from(self.limits.launch_window).unwrap();
+                self.observed.ledger.record(launches, since);
+            }
+            Action::HoldLaunches { until, last } => {
+                self.observed.ledger.held_until = Some(*until);
+                self.observed.ledger.last = Some(*last);
+            }
+            Action::CreateKey => {
+                self.observed.key = Source::Known(KeySecret::Present {
+                    public_key: "ssh-ed25519 AAAA".into(),
+                });
+            }
+            Action::AddFinalizer => self.observed.has_finalizer = true,
+            Action::RemoveFinalizer => self.observed.has_finalizer = false,
+            Action::MarkStopped(mark) => self.observed.stopped.clone_from(mark),
+        }
+    }
+
+    /// What AWS would answer; ids count up.
+    fn answer(&mut self, change: &Change) -> Answer {
+        match change {
+            Change::Instance(InstanceChange::Launch { launch, token, .. }) => {
+                Answer::Launched((0..launch.count).map(|_| self.machine(launch, token)).collect())
+            }
+            Change::Instance(_) | Change::Tags(_) => Answer::Done,
+            _ => {
+                self.next_id += 1;
+                Answer::Created(format!("{:?}-{}", change.kind(), self.next_id).to_lowercase())
+            }
+        }
+    }
+
+    fn machine(&mut self, launch: &Launch, token: &str) -> Instance {
+        self.next_id += 1;
+        Instance {
+            state: InstanceState::Pending,
+            instance_type: launch.instance_type.clone(),
+            image_id: launch.image_id.clone(),
+            subnet_id: Some(launch.subnet_id.clone()),
+            private_address: launch
+                .private_address
+                .clone()
+                .or_else(|| Some(format!("10.0.1.{}", 100 + self.next_id))),
+            launched_at: self.now,
+            client_token: Some(token.to_owned()),
+            tags: launch.tags.clone(),
+            ..sample(&format!("i-{}", self.next_id))
+        }
+    }
+
+    /// The machine with this id.
+    pub(crate) fn machine_mut(&mut self, id: &str) -> &mut Instance {
+        self.observed.inventory.instance.ours.get_mut(id).unwrap()
+    }
+
+    /// Ids of machines that are not lost, by role and group.
+    pub(crate) fn live(&self, role: &str) -> Vec<String> {
+        let machines = self
+            .observed
+            .inventory
+            .instance
+            .ours
+            .values()
+            .filter(|machine| !machine.is_lost());
+        let of_role = machines.filter(|machine| machine.tags.get(crate::tags::ROLE).map(String::as_str) == Some(role));
+        of_role.map(|machine| machine.id.clone()).collect()
+    }
+}
+
+/// An inventory whose sweeps are all in and found nothing.
+fn swept() -> Inventory {
+    let mut inventory = Inventory::default();
+    for kind in Kind::ALL {
+        inventory.set_swept(*kind, Source::Known(()));
+    }
+    inventory
+}
