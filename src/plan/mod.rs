@@ -10,6 +10,8 @@ mod network;
 #[cfg(test)]
 mod machine_tests;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 pub(crate) mod scenario;
 pub mod suspend;
 mod waiting;

@@ -2,14 +2,16 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Inputs, Limits, Plan, plan};
+use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan};
 use crate::{
-    api::{BucketDeletion, Launch, PublicAddress, VolumeSpec},
+    api::{BucketDeletion, Launch, LaunchState, PublicAddress, VolumeSpec},
     aws::Image,
     observe::{KeySecret, Ledger, Observed, Source},
     resources::{
         Answer, Change, Inventory, Kind,
+        address::AddressChange,
         instance::{Instance, InstanceChange, InstanceState, sample},
+        subnet::SubnetChange,
     },
     validate::{ClusterId, Head, ImageRef, Network, Subnet, ValidCluster, WorkerGroup},
 };
@@ -223,14 +225,33 @@ impl Scenario {
     fn answer(&mut self, change: &Change) -> Answer {
         match change {
             Change::Instance(InstanceChange::Launch { launch, token, .. }) => {
-                Answer::Launched((0..launch.count).map(|_| self.machine(launch, token)).collect())
+                let known = self.observed.inventory.instance.ours.values();
+                let before: Vec<_> = known
+                    .filter(|machine| machine.client_token.as_ref() == Some(token))
+                    .cloned()
+                    .collect();
+                if before.is_empty() {
+                    Answer::Launched((0..launch.count).map(|_| self.machine(launch, token)).collect())
+                } else {
+                    Answer::Launched(before)
+                }
             }
             Change::Instance(_) | Change::Tags(_) => Answer::Done,
-            _ => {
-                self.next_id += 1;
-                Answer::Created(format!("{:?}-{}", change.kind(), self.next_id).to_lowercase())
-            }
+            Change::Subnet(SubnetChange::Create { .. }) => Answer::CreatedIn {
+                id: self.id("subnet"),
+                availability_zone: "ap-southeast-1a".into(),
+            },
+            Change::Address(AddressChange::Allocate { .. }) => Answer::Allocated {
+                id: self.id("eipalloc"),
+                public_address: "203.0.113.9".into(),
+            },
+            _ => Answer::Created(self.id(&format!("{:?}", change.kind()).to_lowercase())),
         }
+    }
+
+    fn id(&mut self, prefix: &str) -> String {
+        self.next_id += 1;
+        format!("{prefix}-{}", self.next_id)
     }
 
     fn machine(&mut self, launch: &Launch, token: &str) -> Instance {
@@ -254,6 +275,68 @@ impl Scenario {
     /// The machine with this id.
     pub(crate) fn machine_mut(&mut self, id: &str) -> &mut Instance {
         self.observed.inventory.instance.ours.get_mut(id).unwrap()
+    }
+
+    /// How many machines of this group (`None`: heads) are not lost, by the launch that made them.
+    pub(crate) fn machines_of(&self, group: Option<&str>) -> u32 {
+        let fleet = Fleet::of(&self.observed);
+        let machines = group.map_or(Some(&fleet.heads), |group| fleet.workers.get(group));
+        machines.map_or(0, |machines| u32::try_from(machines.len()).unwrap())
+    }
+
+    /// How many machines the open launches of this group ask for.
+    pub(crate) fn open_count(&self, group: &str) -> u32 {
+        let launches = self.observed.ledger.launches.iter();
+        let open =
+            launches.filter(|launch| launch.state == LaunchState::Open && launch.group.as_deref() == Some(group));
+        open.map(|launch| launch.count).sum()
+    }
+
+    /// Every machine passes its status checks again.
+    pub(crate) fn heal(&mut self) {
+        self.observed
+            .inventory
+            .instance
+            .ours
+            .values_mut()
+            .for_each(|machine| machine.impaired = false);
+    }
+
+    /// Things of others in the VPC and beside it, their ids all beginning with `foreign`.
+    pub(crate) fn add_foreign_things(&mut self) {
+        let mut stranger = sample("foreign-machine");
+        stranger
+            .tags
+            .insert(crate::tags::NAME.into(), "rayward-ml-lab-worker-cpu".into());
+        self.observed
+            .inventory
+            .instance
+            .others
+            .insert(stranger.id.clone(), stranger);
+        let subnet = crate::resources::subnet::Subnet {
+            id: "foreign-subnet".into(),
+            vpc_id: "vpc-2".into(),
+            cidr: "10.0.9.0/24".into(),
+            availability_zone: "ap-southeast-1b".into(),
+            maps_public_addresses: false,
+            tags: Default::default(),
+        };
+        self.observed.inventory.subnet.others.insert(subnet.id.clone(), subnet);
+    }
+
+    /// The n-th of our network's things loses its tags.
+    pub(crate) fn lose_tags(&mut self, index: usize) {
+        let inventory = &mut self.observed.inventory;
+        let mut tags: Vec<&mut crate::tags::Tags> = Vec::new();
+        tags.extend(inventory.vpc.ours.values_mut().map(|item| &mut item.tags));
+        tags.extend(inventory.subnet.ours.values_mut().map(|item| &mut item.tags));
+        tags.extend(inventory.route_table.ours.values_mut().map(|item| &mut item.tags));
+        tags.extend(inventory.internet_gateway.ours.values_mut().map(|item| &mut item.tags));
+        tags.extend(inventory.security_group.ours.values_mut().map(|item| &mut item.tags));
+        let count = tags.len();
+        if count > 0 {
+            tags.swap_remove(index % count).clear();
+        }
     }
 
     /// Ids of machines that are not lost, by role and group.
