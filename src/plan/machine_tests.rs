@@ -35,9 +35,9 @@ fn a_launch_is_written_down_before_the_call_and_workers_follow_the_head() {
     insta::assert_debug_snapshot!(machines, @r#"
     [
         "record launch 101 (1 x t2.medium for head)",
-        "launch 1 x t2.medium in subnet-4 for the head (launch 101)",
+        "launch 1 x t2.medium in subnet-7 for the head (launch 101)",
         "record launch 102 (2 x t2.medium for cpu)",
-        "launch 2 x t2.medium in subnet-4 for cpu (launch 102)",
+        "launch 2 x t2.medium in subnet-7 for cpu (launch 102)",
     ]
     "#);
 }

@@ -6,9 +6,9 @@ mod converge;
 mod deletion;
 pub mod fleet;
 pub mod launch;
-mod network;
 #[cfg(test)]
 mod machine_tests;
+mod network;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

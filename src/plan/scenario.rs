@@ -8,10 +8,11 @@ use crate::{
     aws::Image,
     observe::{KeySecret, Ledger, Observed, Source},
     resources::{
-        Answer, Change, Inventory, Kind,
+        Answer, Change, Inventory, Kind, Resource as _,
         address::AddressChange,
         instance::{Instance, InstanceChange, InstanceState, sample},
         subnet::SubnetChange,
+        volume::Volume,
     },
     validate::{ClusterId, Head, ImageRef, Network, Subnet, ValidCluster, WorkerGroup},
 };
@@ -185,11 +186,15 @@ impl Scenario {
             moved |= next != machine.state;
             machine.state = next;
         }
-        self.observed
-            .inventory
-            .instance
-            .ours
-            .retain(|_, machine| machine.state != S::Terminated);
+        // EC2 lists a terminated machine for about an hour; its disk is gone at once.
+        let Inventory { instance, volume, .. } = &mut self.observed.inventory;
+        let gone = |id: &str| {
+            instance
+                .ours
+                .values()
+                .any(|machine| machine.is_gone() && machine.root_volume.as_deref() == Some(id))
+        };
+        volume.ours.retain(|id, _| !gone(id));
         moved
     }
 
@@ -255,7 +260,15 @@ impl Scenario {
     }
 
     fn machine(&mut self, launch: &Launch, token: &str) -> Instance {
-        self.next_id += 1;
+        let id = self.id("i");
+        let volume = Volume {
+            id: format!("vol-{id}"),
+            available: false,
+            deleting: false,
+            instance_id: Some(id.clone()),
+            tags: launch.tags.clone(),
+        };
+        self.observed.inventory.volume.ours.insert(volume.id.clone(), volume);
         Instance {
             state: InstanceState::Pending,
             instance_type: launch.instance_type.clone(),
@@ -268,7 +281,7 @@ impl Scenario {
             launched_at: self.now,
             client_token: Some(token.to_owned()),
             tags: launch.tags.clone(),
-            ..sample(&format!("i-{}", self.next_id))
+            ..sample(&id)
         }
     }
 
