@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
-    InstanceNetworkInterfaceSpecification, InstanceStateName, ResourceType, ShutdownBehavior,
+    InstanceNetworkInterfaceSpecification, InstanceStateName, Reservation, ResourceType, ShutdownBehavior,
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use jiff::Timestamp;
@@ -313,7 +313,7 @@ impl InstanceChange {
                 launch,
                 token,
                 user_data,
-            } => run(clients, &subject, launch, token, user_data).await,
+            } => Box::pin(run(clients, &subject, launch, token, user_data)).await,
             Self::Start { ids, .. } => {
                 let request = ec2.start_instances().set_instance_ids(Some(ids.clone())).send();
                 gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
@@ -394,7 +394,7 @@ async fn run(
             tagged.map(|kind| clients.tag_specification(kind, &launch.tags)).into(),
         ))
         .send();
-    match clients.gate.send(AwsCall::RunInstances, subject, request).await {
+    match Box::pin(clients.gate.send(AwsCall::RunInstances, subject, request)).await {
         Ok(answer) => Ok(Answer::Launched(
             answer.instances().iter().filter_map(from_sdk).collect(),
         )),
@@ -424,10 +424,7 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Instance>, Aws
             .send(AwsCall::DescribeInstances, "page", pages.try_next())
             .await?
         {
-            let machines = page
-                .reservations()
-                .iter()
-                .flat_map(|reservation| reservation.instances());
+            let machines = page.reservations().iter().flat_map(Reservation::instances);
             found.extend(
                 machines
                     .filter_map(from_sdk)
