@@ -186,8 +186,7 @@ impl<'a> Facts<'a> {
     fn part(&self, kind: ConditionType, subjects: &[Subject], lacking: Option<String>, good: &str) -> Draft {
         let waits = self.waiting().filter(|waiting| subjects.contains(&waiting.subject));
         if let Some((reason, message)) = worst(waits) {
-            let holds = (reason != Reason::NotObserved.name()).then_some(false);
-            return Draft::new(kind, holds, reason, message);
+            return Draft::new(kind, holds_not(reason), reason, message);
         }
         let to_do: Vec<String> = subjects
             .iter()
@@ -240,6 +239,11 @@ fn worst<'a>(waits: impl Iterator<Item = &'a Waiting>) -> Option<(&'static str, 
     let mut messages: Vec<&str> = waits.iter().map(|waiting| waiting.message.as_str()).collect();
     messages.dedup();
     Some((reason, messages.join("; ")))
+}
+
+/// What a reason makes of a condition: false, but for what nobody could look at.
+fn holds_not(reason: &str) -> Option<bool> {
+    (reason != Reason::NotObserved.name()).then_some(false)
 }
 
 fn network(facts: &Facts<'_>) -> Draft {
@@ -428,7 +432,7 @@ fn summary(
     match parts.iter().find(|part| part.holds != Some(true)) {
         Some(part) => Draft { kind, ..part.clone() },
         None => match worst(facts.waiting()) {
-            Some((reason, message)) => Draft::new(kind, Some(false), reason, message),
+            Some((reason, message)) => Draft::new(kind, holds_not(reason), reason, message),
             None => Draft::standing(kind, false, standing, facts.in_progress()),
         },
     }

@@ -311,6 +311,10 @@ fn what_was_not_looked_at_is_unknown_and_its_facts_stay() {
     }
     assert_eq!(status.head, before.head);
     assert_eq!(status.worker_groups, before.worker_groups);
+
+    let mut pass = Pass::settled();
+    pass.wait(Subject::Cluster, Reason::NotObserved, "volumes: the call timed out");
+    assert_eq!(told(&pass.status(), ConditionType::Ready), "Unknown NotObserved");
 }
 
 #[test]

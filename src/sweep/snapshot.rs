@@ -71,7 +71,9 @@ impl Snapshot {
         };
         let age = now.saturating_duration_since(sweep.began);
         if age > self.stale_after {
-            return Some(format!("{kind:?}: last seen {} s ago{because}", age.as_secs()));
+            // Not how long exactly: the status says it, and would be written anew with every second.
+            let limit = self.stale_after.as_secs();
+            return Some(format!("{kind:?}: last seen more than {limit} s ago{because}"));
         }
         let uncovered = match kind {
             Kind::Bucket => bucket_names.into_iter().find(|name| !sweep.covers_bucket(name)),
