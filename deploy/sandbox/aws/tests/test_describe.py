@@ -52,7 +52,6 @@ def test_every_filter_of_every_describe_answers(ec2: Any, network: Network) -> N
         describe = getattr(ec2, snake(action))
         listing = LISTINGS[action].result
         assert describe(Filters=[{"Name": name, "Values": ["no such value"]}])[listing] == [], (action, name)
-        describe(Filters=[{"Name": name, "Values": ["*"]}])
 
 
 @pytest.mark.parametrize("action", sorted(LISTINGS))
