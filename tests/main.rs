@@ -10,6 +10,8 @@
 mod support;
 
 #[cfg(test)]
+mod buckets;
+#[cfg(test)]
 mod crd;
 #[cfg(test)]
 mod generated;

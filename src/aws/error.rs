@@ -125,7 +125,8 @@ fn class_of(code: &str, status: u16) -> ErrorClass {
         "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "RequestTimeout"
         | "RequestExpired" | "ServerInternal" => ErrorClass::Retryable,
         _ if code.ends_with(".NotFound") => ErrorClass::NotFound,
-        _ if status >= 500 => ErrorClass::Retryable,
+        // A server's error, or an answer that is none of S3's or EC2's: a proxy's page, or cut off.
+        _ if !(300..500).contains(&status) => ErrorClass::Retryable,
         _ => ErrorClass::Terminal,
     }
 }
@@ -145,6 +146,7 @@ mod tests {
     #[test]
     fn an_unknown_server_error_is_tried_again_and_an_unknown_client_error_is_not() {
         assert_eq!(class_of("Http502", 502), ErrorClass::Retryable);
+        assert_eq!(class_of("Http200", 200), ErrorClass::Retryable);
         assert_eq!(class_of("SomethingNew", 400), ErrorClass::Terminal);
         assert_eq!(class_of("InvalidVpcID.NotFound", 400), ErrorClass::NotFound);
     }

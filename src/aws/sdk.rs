@@ -53,7 +53,9 @@ impl Clients {
         Self::new(region, &config, gate)
     }
 
-    fn new(region: &str, config: &SdkConfig, gate: Gate) -> Self {
+    /// Clients of this configuration, which has to name the region and to leave trying again to us.
+    #[must_use]
+    pub fn new(region: &str, config: &SdkConfig, gate: Gate) -> Self {
         // A stand-in is one host for all buckets; AWS itself takes both styles for names without dots.
         let s3 = aws_sdk_s3::config::Builder::from(config)
             .force_path_style(config.endpoint_url().is_some())

@@ -110,6 +110,16 @@ def test_a_new_bucket_is_private_and_encrypted(s3: Any, bucket: str) -> None:
     assert refused(s3.get_bucket_tagging, Bucket=bucket) == "NoSuchTagSet"
 
 
+def test_the_answer_about_versioning_is_named_as_on_aws(s3: Any, bucket: str) -> None:
+    bodies: list[bytes] = []
+    s3.meta.events.register("after-call.s3", lambda http_response, **_: bodies.append(http_response.content))
+    s3.get_bucket_versioning(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.get_bucket_versioning(Bucket=bucket)
+    assert b"<VersioningConfiguration " in bodies[0]
+    assert bodies[2].endswith(b"<Status>Enabled</Status></VersioningConfiguration>")
+
+
 def test_settings_are_kept(s3: Any, bucket: str) -> None:
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"

@@ -10,6 +10,7 @@ from standin.s3 import bucket_defaults as bucket_defaults
 from standin.s3 import bucket_listing as bucket_listing
 from standin.s3 import bucket_names as bucket_names
 from standin.s3 import bucket_tags as bucket_tags
+from standin.s3 import bucket_versioning as bucket_versioning
 from standin.s3.registry import S3
 from standin.world import World
 
