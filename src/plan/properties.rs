@@ -228,7 +228,9 @@ proptest! {
                 let text = serde_json::to_string(action).unwrap_or_default();
                 prop_assert!(!text.contains("foreign"), "{action}");
             }
-            actions.iter().for_each(|action| scenario.carry_out(action));
+            for action in &actions {
+                scenario.carry_out(action);
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! A cluster for the tests of the planner: what is asked for, what is there, and the planned changes carried out on it.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan};
 use crate::{
-    api::{BucketDeletion, Launch, LaunchState, PublicAddress, VolumeSpec},
+    api::{BucketDeletion, Launch, LaunchState, PublicAddress, RayClusterStatus, VolumeSpec},
     aws::Image,
     observe::{KeySecret, Ledger, Observed, Source},
     resources::{
@@ -14,6 +16,7 @@ use crate::{
         subnet::SubnetChange,
         volume::Volume,
     },
+    tags::Tags,
     validate::{ClusterId, Head, ImageRef, Network, Subnet, ValidCluster, WorkerGroup},
 };
 
@@ -55,7 +58,7 @@ impl Scenario {
             bucket_deletion_confirmed: false,
             region: "ap-southeast-1".into(),
             suspend: false,
-            tags: Default::default(),
+            tags: Tags::new(),
             network: Network::Own {
                 cidr: cidr("10.0.0.0/16"),
                 subnets: vec![Subnet {
@@ -94,15 +97,15 @@ impl Scenario {
                 last: Some(100),
                 held_until: None,
             },
-            recorded: Default::default(),
+            recorded: RayClusterStatus::default(),
             stopped: None,
             has_finalizer: true,
             predecessors: Vec::new(),
-            exhausted: Default::default(),
-            refusals: Default::default(),
+            exhausted: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             clean_sweeps: 0,
-            sweep_age: Default::default(),
-            machine_sweep_age: Default::default(),
+            sweep_age: Duration::ZERO,
+            machine_sweep_age: Duration::ZERO,
         };
         let now = "2026-11-23T12:00:00Z".parse().unwrap();
         Self {
@@ -158,7 +161,9 @@ impl Scenario {
             if others.is_empty() && !machines.is_empty() {
                 return;
             }
-            others.iter().for_each(|action| self.carry_out(action));
+            for action in &others {
+                self.carry_out(action);
+            }
         }
         panic!("the network never settles: {:?}", self.lines());
     }
@@ -332,7 +337,7 @@ impl Scenario {
             cidr: "10.0.9.0/24".into(),
             availability_zone: "ap-southeast-1b".into(),
             maps_public_addresses: false,
-            tags: Default::default(),
+            tags: Tags::new(),
         };
         self.observed.inventory.subnet.others.insert(subnet.id.clone(), subnet);
     }
@@ -340,7 +345,7 @@ impl Scenario {
     /// The n-th of our network's things loses its tags.
     pub(crate) fn lose_tags(&mut self, index: usize) {
         let inventory = &mut self.observed.inventory;
-        let mut tags: Vec<&mut crate::tags::Tags> = Vec::new();
+        let mut tags: Vec<&mut Tags> = Vec::new();
         tags.extend(inventory.vpc.ours.values_mut().map(|item| &mut item.tags));
         tags.extend(inventory.subnet.ours.values_mut().map(|item| &mut item.tags));
         tags.extend(inventory.route_table.ours.values_mut().map(|item| &mut item.tags));

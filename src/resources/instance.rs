@@ -521,6 +521,30 @@ fn transition_time(reason: &str) -> Option<Timestamp> {
     format!("{}Z", time.replacen(' ', "T", 1)).parse().ok()
 }
 
+/// A running instance, for tests of this crate.
+#[cfg(test)]
+pub(crate) fn sample(id: &str) -> Instance {
+    Instance {
+        id: id.into(),
+        state: InstanceState::Running,
+        instance_type: "t2.medium".into(),
+        image_id: "ami-1".into(),
+        root_device: "/dev/sda1".into(),
+        vpc_id: Some("vpc-1".into()),
+        subnet_id: Some("subnet-1".into()),
+        private_address: None,
+        public_address: None,
+        has_elastic_address: false,
+        root_volume: Some(format!("vol-{id}")),
+        launched_at: Timestamp::UNIX_EPOCH,
+        transition_at: None,
+        state_reason: None,
+        impaired: false,
+        client_token: None,
+        tags: Tags::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -555,29 +579,5 @@ mod tests {
         }
         .fold(&Answer::Done, &mut items);
         assert_eq!(items["i-1"].state, InstanceState::Terminated);
-    }
-}
-
-/// A running instance, for tests of this crate.
-#[cfg(test)]
-pub(crate) fn sample(id: &str) -> Instance {
-    Instance {
-        id: id.into(),
-        state: InstanceState::Running,
-        instance_type: "t2.medium".into(),
-        image_id: "ami-1".into(),
-        root_device: "/dev/sda1".into(),
-        vpc_id: Some("vpc-1".into()),
-        subnet_id: Some("subnet-1".into()),
-        private_address: None,
-        public_address: None,
-        has_elastic_address: false,
-        root_volume: Some(format!("vol-{id}")),
-        launched_at: Timestamp::UNIX_EPOCH,
-        transition_at: None,
-        state_reason: None,
-        impaired: false,
-        client_token: None,
-        tags: Tags::new(),
     }
 }

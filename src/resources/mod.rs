@@ -152,7 +152,7 @@ macro_rules! registry {
             /// The call that carries it out (the first, if there are several).
             #[must_use]
             pub fn call(&self) -> AwsCall {
-                match self { $(Self::$Kind(change) => change.call(),)* Self::Tags(change) => change.call() }
+                match self { $(Self::$Kind(change) => change.call(),)* Self::Tags(_) => AwsCall::CreateTags }
             }
 
             /// The id or name that it is about.
@@ -258,10 +258,6 @@ impl fmt::Display for TagChange {
 }
 
 impl TagChange {
-    fn call(&self) -> AwsCall {
-        AwsCall::CreateTags
-    }
-
     async fn apply(&self, clients: &Clients) -> Result<Answer, AwsError> {
         let request = clients
             .ec2
