@@ -116,6 +116,12 @@ macro_rules! registry {
         impl Kind {
             /// Every kind.
             pub const ALL: &[Self] = &[$(Self::$Kind),*];
+
+            /// Its name in metrics.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$Kind => stringify!($module),)* }
+            }
         }
 
         /// What a sweep of one kind found.

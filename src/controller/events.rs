@@ -1,0 +1,180 @@
+//! The Events that an execution publishes: one for each change on AWS, naming the id, and one for each refusal.
+
+use crate::{
+    aws::{Access, AwsCall, ErrorClass},
+    execute::{Effect, Failure, KubernetesError},
+    plan::Action,
+    resources::Answer,
+};
+
+/// Longest note that Kubernetes takes, in bytes.
+const MAX_NOTE: usize = 1024;
+/// Longest action and reason that Kubernetes takes, in bytes.
+const MAX_WORD: usize = 128;
+
+/// Something to tell about an object. Events that are equal but for their note are counted, not added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whether a person should look at it.
+    pub is_warning: bool,
+    /// `CamelCase` word: what happened, or AWS's error code.
+    pub reason: String,
+    /// What was done, on what; tells apart equal changes on different things.
+    pub action: String,
+    /// A sentence with the id.
+    pub note: String,
+}
+
+impl Event {
+    /// An Event with its texts cut to what Kubernetes takes.
+    #[must_use]
+    pub fn new(is_warning: bool, reason: &str, action: &str, note: &str) -> Self {
+        Self {
+            is_warning,
+            reason: cut(&camel_case(reason), MAX_WORD),
+            action: cut(action, MAX_WORD),
+            note: cut(note, MAX_NOTE),
+        }
+    }
+
+    /// The Event of an action and what came of it; `None` where there is nothing to tell.
+    #[must_use]
+    pub fn of(action: &Action, result: &Result<Effect, Failure>) -> Option<Self> {
+        let key = action.key();
+        let tell = |is_warning, reason: &str, note: &str| Some(Self::new(is_warning, reason, &key, note));
+        match (action, result) {
+            (Action::Aws(change), Ok(Effect::Aws(answer))) => {
+                if change.call().access() == Access::Read {
+                    return None;
+                }
+                let note = match answer {
+                    // Nobody changed anything: it was not there any more.
+                    Answer::Gone => return None,
+                    Answer::Created(_) | Answer::Launched(_) => format!("{change}: {}", Effect::Aws(answer.clone())),
+                    _ => change.to_string(),
+                };
+                tell(false, &past(change.call()), &note)
+            }
+            (Action::CreateKey, Ok(_)) => tell(false, "KeyCreated", "created the cluster's key and its Secret"),
+            (_, Err(Failure::Aws(error))) => match error.class {
+                ErrorClass::LostLease | ErrorClass::Waiting => None,
+                _ => tell(
+                    true,
+                    &error.code,
+                    &format!("could not {action}: {}: {}", error.code, error.message),
+                ),
+            },
+            (_, Err(Failure::Kubernetes(error @ KubernetesError::Failed { .. }))) => {
+                tell(true, "KubernetesRefused", &error.to_string())
+            }
+            // A look or a write that went as it should, and what only makes the pass begin anew.
+            (_, Ok(_) | Err(Failure::Kubernetes(_))) => None,
+        }
+    }
+}
+
+/// What a call did, as a reason: `CreateVpc` -> `VpcCreated`.
+#[must_use]
+pub fn past(call: AwsCall) -> String {
+    let action = call.action();
+    let verb_end = action
+        .char_indices()
+        .skip(1)
+        .find(|(_, letter)| letter.is_uppercase())
+        .map_or(action.len(), |(index, _)| index);
+    let (verb, noun) = action.split_at(verb_end);
+    let done = match verb {
+        "Run" => "Launched".to_owned(),
+        "Put" => "Set".to_owned(),
+        "Stop" => "Stopped".to_owned(),
+        _ if verb.ends_with('y') => format!("{}ied", verb.trim_end_matches('y')),
+        _ if verb.ends_with('e') => format!("{verb}d"),
+        _ => format!("{verb}ed"),
+    };
+    format!("{noun}{done}")
+}
+
+/// AWS's codes may hold dots: `InvalidGroup.NotFound`; a reason may not.
+fn camel_case(code: &str) -> String {
+    code.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+fn cut(text: &str, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text.to_owned();
+    }
+    let mut end = bytes.saturating_sub(3);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        aws::AwsError,
+        resources::{Change, vpc::VpcChange},
+    };
+
+    fn create() -> Action {
+        Action::Aws(Change::Vpc(VpcChange::Create {
+            cidr: "10.0.0.0/16".into(),
+            tags: crate::tags::Tags::new(),
+        }))
+    }
+
+    #[test]
+    fn every_changing_call_has_a_readable_reason() {
+        assert_eq!(past(AwsCall::CreateVpc), "VpcCreated");
+        assert_eq!(past(AwsCall::RunInstances), "InstancesLaunched");
+        assert_eq!(past(AwsCall::StopInstances), "InstancesStopped");
+        assert_eq!(past(AwsCall::ModifyVpcAttribute), "VpcAttributeModified");
+        assert_eq!(past(AwsCall::PutBucketVersioning), "BucketVersioningSet");
+        assert_eq!(
+            past(AwsCall::AuthorizeSecurityGroupIngress),
+            "SecurityGroupIngressAuthorized"
+        );
+        for call in AwsCall::ALL.iter().filter(|call| call.access() != Access::Read) {
+            assert!(
+                past(*call).chars().all(|letter| letter.is_ascii_alphanumeric()),
+                "{call}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_with_its_id() {
+        let event = Event::of(&create(), &Ok(Effect::Aws(Answer::Created("vpc-1".into())))).unwrap();
+        assert_eq!((event.is_warning, event.reason.as_str()), (false, "VpcCreated"));
+        assert_eq!(event.note, "create VPC 10.0.0.0/16: vpc-1");
+    }
+
+    #[test]
+    fn a_refusal_is_a_warning_with_awss_code_and_fits() {
+        let error = AwsError {
+            call: AwsCall::CreateVpc,
+            subject: "vpc".into(),
+            class: ErrorClass::Terminal,
+            code: "Vpc.LimitExceeded".into(),
+            message: "é".repeat(2000),
+        };
+        let event = Event::of(&create(), &Err(error.into())).unwrap();
+        assert_eq!((event.is_warning, event.reason.as_str()), (true, "VpcLimitExceeded"));
+        assert!(event.note.len() <= MAX_NOTE && event.note.ends_with("..."));
+    }
+
+    #[test]
+    fn what_was_gone_already_and_what_only_waits_is_not_told() {
+        assert_eq!(Event::of(&create(), &Ok(Effect::Aws(Answer::Gone))), None);
+        let error = AwsError {
+            call: AwsCall::DeleteVpc,
+            subject: "vpc".into(),
+            class: ErrorClass::Waiting,
+            code: "DependencyViolation".into(),
+            message: "has dependencies".into(),
+        };
+        assert_eq!(Event::of(&create(), &Err(error.into())), None);
+    }
+}

@@ -1,0 +1,452 @@
+//! Executions of scripted plans against doubles, on a clock that ticks when everything waits: each call takes one tick.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::watch;
+
+use super::*;
+use crate::{
+    aws::Scope,
+    observe::{KeySecret, Shelf},
+    resources::{
+        Change, Inventory, Kind, Listing,
+        vpc::{Vpc, VpcChange},
+    },
+    tags::Tags,
+    validate::ImageRef,
+};
+
+/// Counts ticks.
+struct Ticks(watch::Sender<u64>);
+
+impl Ticks {
+    fn elapsed(&self) -> u64 {
+        *self.0.borrow()
+    }
+
+    /// Returns one tick later.
+    async fn pass(&self) {
+        let next = self.elapsed() + 1;
+        let mut ticks = self.0.subscribe();
+        ticks.wait_for(|tick| *tick >= next).await.unwrap();
+    }
+
+    /// Ticks whenever everything else had its turn.
+    async fn run(&self) {
+        loop {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            self.0.send_modify(|tick| *tick += 1);
+        }
+    }
+}
+
+/// AWS that takes one tick for each change and refuses what it is told to.
+struct FakeAws {
+    ticks: Arc<Ticks>,
+    refusals: Mutex<VecDeque<(&'static str, ErrorClass)>>,
+    log: Mutex<Vec<String>>,
+    running: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl FakeAws {
+    fn refusing(refusals: &[(&'static str, ErrorClass)]) -> Self {
+        Self {
+            ticks: Arc::new(Ticks(watch::channel(0).0)),
+            refusals: Mutex::new(refusals.iter().copied().collect()),
+            log: Mutex::default(),
+            running: AtomicUsize::default(),
+            most: AtomicUsize::default(),
+        }
+    }
+
+    fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl Aws for FakeAws {
+    async fn account(&self) -> Result<String, AwsError> {
+        Ok("123456789012".into())
+    }
+
+    async fn list(&self, _: Kind, _: &Scope) -> Result<Listing, AwsError> {
+        panic!("an execution does not list");
+    }
+
+    async fn image(&self, _: &ImageRef) -> Result<Image, AwsError> {
+        panic!("an execution does not look up images");
+    }
+
+    async fn apply(&self, change: &Change) -> Result<Answer, AwsError> {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
+        self.ticks.pass().await;
+        self.running.fetch_sub(1, Ordering::SeqCst);
+        let line = change.to_string();
+        self.log.lock().unwrap().push(line.clone());
+        let mut refusals = self.refusals.lock().unwrap();
+        match refusals.iter().position(|(refused, _)| *refused == line) {
+            Some(index) => {
+                let (_, class) = refusals.remove(index).unwrap();
+                Err(AwsError {
+                    call: change.call(),
+                    subject: change.subject(),
+                    class,
+                    code: "Refused".into(),
+                    message: "as told".into(),
+                })
+            }
+            None => Ok(Answer::Done),
+        }
+    }
+}
+
+#[derive(Default)]
+struct FakeKubernetes {
+    events: Mutex<Vec<Event>>,
+    ledgers: Mutex<Vec<Ledger>>,
+    fails: Mutex<Option<KubernetesError>>,
+}
+
+impl FakeKubernetes {
+    fn answer(&self) -> Result<(), KubernetesError> {
+        self.fails.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
+
+    fn reasons(&self) -> Vec<String> {
+        let events = self.events.lock().unwrap();
+        events.iter().map(|event| event.reason.clone()).collect()
+    }
+}
+
+#[async_trait]
+impl Kubernetes for FakeKubernetes {
+    async fn record_launches(&self, ledger: &Ledger) -> Result<(), KubernetesError> {
+        self.ledgers.lock().unwrap().push(ledger.clone());
+        self.answer()
+    }
+    async fn create_key(&self) -> Result<KeySecret, KubernetesError> {
+        self.answer().map(|()| KeySecret::Present {
+            public_key: "ssh-ed25519 A".into(),
+        })
+    }
+    async fn set_finalizer(&self, _: bool) -> Result<(), KubernetesError> {
+        self.answer()
+    }
+    async fn mark_stopped(&self, _: Option<&str>) -> Result<(), KubernetesError> {
+        self.answer()
+    }
+    fn publish(&self, event: Event) {
+        self.events.lock().unwrap().push(event);
+    }
+}
+
+struct TestClock(Arc<Ticks>);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::UNIX_EPOCH + Duration::from_secs(self.0.elapsed())
+    }
+    fn jitter(&self) -> f64 {
+        0.0
+    }
+}
+
+fn observed(vpc_ids: &[&str]) -> Observed {
+    let vpc = |id: &str| Vpc {
+        id: id.into(),
+        cidr: "10.0.0.0/16".into(),
+        dns_support: false,
+        dns_hostnames: false,
+        tags: Tags::new(),
+    };
+    let shelf = Shelf {
+        swept: Source::Known(()),
+        ours: vpc_ids.iter().map(|id| ((*id).to_owned(), vpc(id))).collect(),
+        others: std::collections::BTreeMap::new(),
+    };
+    let inventory = Inventory {
+        vpc: shelf,
+        ..Inventory::default()
+    };
+    Observed {
+        account: Source::Unknown("not looked up yet".into()),
+        inventory,
+        image: Source::Unknown("not looked up yet".into()),
+        key: Source::Unknown("not looked up yet".into()),
+        ledger: Ledger::default(),
+        recorded: crate::api::RayClusterStatus::default(),
+        stopped: None,
+        has_finalizer: true,
+        predecessors: Vec::new(),
+        exhausted: std::collections::BTreeMap::new(),
+        refusals: std::collections::BTreeMap::new(),
+        clean_sweeps: 0,
+        sweep_age: Duration::ZERO,
+        machine_sweep_age: Duration::ZERO,
+    }
+}
+
+/// Each VPC: DNS support first, then host names; what was refused waits for its time.
+fn dns_plan(observed: &Observed, now: Timestamp) -> Plan {
+    let wanted = observed.inventory.vpc.ours.values().filter_map(|vpc| {
+        let id = vpc.id.clone();
+        match (vpc.dns_support, vpc.dns_hostnames) {
+            (false, _) => Some(VpcChange::EnableDnsSupport { id }),
+            (true, false) => Some(VpcChange::EnableDnsHostnames { id }),
+            (true, true) => None,
+        }
+    });
+    let is_due = |action: &Action| {
+        let refusal = observed.refusals.get(&action.key());
+        refusal.is_none_or(|refusal| refusal.until <= now)
+    };
+    Plan {
+        actions: wanted.map(Change::Vpc).map(Action::Aws).filter(is_due).collect(),
+        ..Plan::default()
+    }
+}
+
+struct Bench {
+    aws: FakeAws,
+    kubernetes: FakeKubernetes,
+    clock: TestClock,
+    stop: CancellationToken,
+    timeout: Duration,
+}
+
+impl Bench {
+    fn new(aws: FakeAws) -> Self {
+        Self {
+            clock: TestClock(aws.ticks.clone()),
+            aws,
+            kubernetes: FakeKubernetes::default(),
+            stop: CancellationToken::new(),
+            timeout: Duration::from_mins(1),
+        }
+    }
+
+    async fn run(&self, observed: Observed, plan: impl Fn(&Observed, Timestamp) -> Plan + Sync) -> Outcome {
+        self.run_with(observed, Vec::new(), plan).await
+    }
+
+    async fn run_with<'a>(
+        &'a self,
+        observed: Observed,
+        lookups: Vec<BoxFuture<'a, Fact>>,
+        plan: impl Fn(&Observed, Timestamp) -> Plan + Sync,
+    ) -> Outcome {
+        let execution = Execution {
+            aws: &self.aws,
+            kubernetes: &self.kubernetes,
+            clock: &self.clock,
+            stop: &self.stop,
+            deadline: Instant::now() + self.timeout,
+            bounds: &Bounds {
+                width: 8,
+                call_timeout: Duration::from_secs(10),
+                launch_window: Duration::from_hours(1),
+                delays: RetryDelays::default(),
+            },
+        };
+        let mut memory = Memory::new(Instant::now());
+        tokio::select! {
+            outcome = execution.run(observed, &mut memory, lookups, plan) => outcome,
+            () = self.aws.ticks.run() => unreachable!("the clock never ends"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn independent_chains_run_side_by_side_and_the_whole_is_as_long_as_the_longest() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let outcome = bench.run(observed(&["vpc-1", "vpc-2", "vpc-3"]), dns_plan).await;
+    assert_eq!(bench.aws.ticks.elapsed(), 2, "each chain has two calls");
+    assert_eq!((bench.aws.log().len(), bench.aws.most.load(Ordering::SeqCst)), (6, 3));
+    assert!(outcome.plan.actions.is_empty() && outcome.interrupted.is_none());
+    assert!(
+        outcome
+            .observed
+            .inventory
+            .vpc
+            .ours
+            .values()
+            .all(|vpc| vpc.dns_hostnames)
+    );
+}
+
+#[tokio::test]
+async fn no_more_than_the_width_runs_side_by_side() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let ids: Vec<String> = (0..20).map(|number| format!("vpc-{number:02}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    bench.run(observed(&ids), dns_plan).await;
+    assert_eq!((bench.aws.log().len(), bench.aws.most.load(Ordering::SeqCst)), (40, 8));
+}
+
+#[tokio::test]
+async fn after_a_refusal_for_good_the_independent_ones_still_finish() {
+    let refused = "enable DNS support of vpc-1";
+    let bench = Bench::new(FakeAws::refusing(&[(refused, ErrorClass::Terminal)]));
+    let outcome = bench.run(observed(&["vpc-1", "vpc-2"]), dns_plan).await;
+    assert_eq!(bench.aws.log().len(), 3, "{:?}", bench.aws.log());
+    assert!(outcome.observed.inventory.vpc.ours["vpc-2"].dns_hostnames);
+    let (key, refusal) = outcome.observed.refusals.first_key_value().unwrap();
+    assert_eq!(key, "ModifyVpcAttribute vpc-1 DNS support");
+    assert_eq!((refusal.code.as_str(), refusal.times), ("Refused", 1));
+    assert!(bench.kubernetes.reasons().contains(&"Refused".to_owned()));
+}
+
+#[tokio::test]
+async fn a_success_ends_the_row_of_failures() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let mut before = observed(&["vpc-1"]);
+    let earlier = crate::observe::Refusal {
+        class: ErrorClass::Retryable,
+        kind: Kind::Vpc,
+        code: "Timeout".into(),
+        message: String::new(),
+        times: 4,
+        until: Timestamp::UNIX_EPOCH,
+    };
+    before
+        .refusals
+        .insert("ModifyVpcAttribute vpc-1 DNS support".into(), earlier);
+    let outcome = bench.run(before, dns_plan).await;
+    assert!(outcome.observed.refusals.is_empty());
+}
+
+#[tokio::test]
+async fn when_stopped_nothing_new_starts_and_the_answers_in_flight_are_kept() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let plan = |observed: &Observed, now: Timestamp| {
+        // As if the signal came when the first answers are still out.
+        tokio::spawn({
+            let stop = bench.stop.clone();
+            async move { stop.cancel() }
+        });
+        dns_plan(observed, now)
+    };
+    let outcome = bench.run(observed(&["vpc-1", "vpc-2"]), plan).await;
+    assert_eq!(outcome.interrupted, Some(Interruption::Stopped));
+    assert_eq!(outcome.performed.len(), 2);
+    assert!(
+        outcome
+            .observed
+            .inventory
+            .vpc
+            .ours
+            .values()
+            .all(|vpc| vpc.dns_support && !vpc.dns_hostnames)
+    );
+}
+
+#[tokio::test]
+async fn a_pass_whose_time_is_over_starts_nothing_and_goes_on_later() {
+    let mut bench = Bench::new(FakeAws::refusing(&[]));
+    bench.timeout = Duration::ZERO;
+    let outcome = bench.run(observed(&["vpc-1"]), dns_plan).await;
+    assert_eq!(outcome.interrupted, Some(Interruption::TimedOut));
+    assert_eq!((outcome.performed.len(), outcome.plan.actions.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_process_that_may_not_change_anything_stops_without_remembering_a_refusal() {
+    let refused = "enable DNS support of vpc-1";
+    let bench = Bench::new(FakeAws::refusing(&[(refused, ErrorClass::LostLease)]));
+    let outcome = bench.run(observed(&["vpc-1"]), dns_plan).await;
+    assert_eq!(outcome.interrupted, Some(Interruption::Stopped));
+    assert!(outcome.observed.refusals.is_empty() && bench.kubernetes.reasons().is_empty());
+}
+
+#[tokio::test]
+async fn what_changes_nothing_is_not_repeated_for_ever() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let stubborn = Plan {
+        actions: vec![Action::Aws(Change::Vpc(VpcChange::EnableDnsSupport {
+            id: "vpc-9".into(),
+        }))],
+        ..Plan::default()
+    };
+    let outcome = bench.run(observed(&[]), |_, _| stubborn.clone()).await;
+    assert_eq!(outcome.performed.len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_looked_up_is_folded_in_while_the_plan_is_carried_out() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let lookup = async {
+        bench.aws.ticks.pass().await;
+        Fact::Account(Source::Known("123456789012".into()))
+    };
+    let plan = |observed: &Observed, now: Timestamp| {
+        let mut plan = dns_plan(observed, now);
+        if observed.account.known().is_some() && !observed.has_finalizer {
+            plan.actions.push(Action::AddFinalizer);
+        }
+        plan
+    };
+    let mut before = observed(&["vpc-1"]);
+    before.has_finalizer = false;
+    let outcome = bench.run_with(before, vec![lookup.boxed()], plan).await;
+    assert!(outcome.observed.has_finalizer);
+    assert_eq!(bench.aws.ticks.elapsed(), 2);
+}
+
+#[tokio::test]
+async fn what_kubernetes_refuses_is_not_tried_again_in_the_same_pass_and_holds_nothing_else_up() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    *bench.kubernetes.fails.lock().unwrap() = Some(KubernetesError::Failed {
+        what: "create Secret ml/lab-ssh".into(),
+        message: "forbidden".into(),
+    });
+    let plan = |observed: &Observed, now: Timestamp| {
+        let mut plan = dns_plan(observed, now);
+        plan.actions.push(Action::CreateKey);
+        plan
+    };
+    let outcome = bench.run(observed(&["vpc-1"]), plan).await;
+    assert_eq!((outcome.performed.len(), outcome.interrupted), (3, None));
+    assert!(bench.kubernetes.reasons().contains(&"KubernetesRefused".to_owned()));
+}
+
+#[tokio::test]
+async fn an_object_that_changed_meanwhile_ends_the_pass() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    *bench.kubernetes.fails.lock().unwrap() = Some(KubernetesError::Conflict("RayCluster ml/lab".into()));
+    let plan = |observed: &Observed, now: Timestamp| {
+        let mut plan = dns_plan(observed, now);
+        plan.actions.push(Action::AddFinalizer);
+        plan
+    };
+    let outcome = bench.run(observed(&["vpc-1"]), plan).await;
+    assert_eq!(outcome.interrupted, Some(Interruption::Conflict));
+    assert_eq!(bench.aws.log().len(), 1, "what was in flight is finished, and no more");
+}
+
+#[tokio::test]
+async fn held_launches_are_written_down_with_their_number() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let until = Timestamp::UNIX_EPOCH + Duration::from_mins(5);
+    let plan = |observed: &Observed, _: Timestamp| Plan {
+        actions: match observed.ledger.last {
+            None => vec![Action::HoldLaunches { until, last: 1000 }],
+            Some(_) => Vec::new(),
+        },
+        ..Plan::default()
+    };
+    let outcome = bench.run(observed(&[]), plan).await;
+    let written = bench.kubernetes.ledgers.lock().unwrap().clone();
+    assert_eq!(written, std::slice::from_ref(&outcome.observed.ledger));
+    assert_eq!((written[0].last, written[0].held_until), (Some(1000), Some(until)));
+}
