@@ -9,6 +9,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::core::response::StatusCause;
 use kube::{Api, Client};
 use rayward::api::{RayCluster, crd};
+use rayward::validate::{Head, ImageRef, Installation, ValidCluster, ValidationError, validate};
 use serde_json::{Value, json};
 
 use self::cases::{Case, cases};
@@ -201,15 +202,53 @@ async fn the_lab_and_the_shortest_manifest_are_taken_by_kubectl() {
     kubectl.args(["apply", "--dry-run=server", "--filename"]).arg(&lab);
     let output = kubectl.output().expect("kubectl starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
 
-    let lab: RayCluster = serde_yaml::from_str(&fs::read_to_string(lab).expect("the example is there")).expect("YAML");
-    let shortest: RayCluster = serde_json::from_value(manifest(&json!({}))).expect("a RayCluster");
+#[test]
+fn the_example_is_the_lab() {
+    let lab = fs::read_to_string(repository().join("deploy/examples/lab.yaml")).expect("the example is there");
+    let lab = valid(&serde_yaml::from_str(&lab).expect("the example is YAML")).expect("it is valid");
+    let defaults = valid(&manifest(&json!({}))).expect("it is valid");
+    assert_eq!(lab.region, "ap-southeast-1");
+    assert_eq!((&lab.network, &lab.buckets), (&defaults.network, &defaults.buckets));
+    let open: Vec<_> = lab.ingress.iter().map(|rule| (rule.from_port, rule.to_port)).collect();
+    assert_eq!(open, [(22, 22), (80, 80), (443, 443), (1024, 65_535), (6379, 6382)]);
+    assert!(lab.ingress.iter().all(|rule| rule.cidr.to_string() == "203.0.113.0/24"));
+    assert_eq!(lab.head.image, ImageRef::Id("ami-003c463c8207b4dfa".to_owned()));
+    let head = Head {
+        image: lab.head.image.clone(),
+        ..defaults.head
+    };
     assert_eq!(
-        lab.spec.head.root_volume, shortest.spec.head.root_volume,
-        "the example writes out the defaults"
+        lab.head, head,
+        "the rest of the head is written out as it is by default"
     );
-    assert_eq!(lab.spec.head.instance_type, shortest.spec.head.instance_type);
-    assert_eq!(lab.spec.buckets, shortest.spec.buckets);
+    let [group] = lab.groups.as_slice() else {
+        panic!("one group, not {:?}", lab.groups);
+    };
+    assert_eq!(
+        (group.replicas, group.instance_types.as_slice()),
+        (2, &["t2.medium".to_owned()][..])
+    );
+    assert_eq!(group.root_volume, lab.head.root_volume);
+}
+
+#[test]
+fn what_the_rules_let_through_is_valid_for_the_planner() {
+    for case in cases() {
+        for allowed in &case.allowed {
+            assert_eq!(valid(allowed).err(), None, "{allowed}");
+        }
+    }
+}
+
+/// What the planner makes of a manifest.
+fn valid(manifest: &Value) -> Result<ValidCluster, ValidationError> {
+    let mut cluster: RayCluster = serde_json::from_value(manifest.clone()).expect("a RayCluster");
+    cluster.metadata.name.get_or_insert_with(|| "lab".to_owned());
+    cluster.metadata.namespace = Some("ml".to_owned());
+    cluster.metadata.uid = Some("uid".to_owned());
+    validate(&cluster, &Installation::default(), "namespace-uid")
 }
 
 /// A manifest that says only this and the region; a null takes a field out.
