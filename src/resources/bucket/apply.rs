@@ -24,7 +24,7 @@ const PAGE: i32 = 10_000;
 /// The region that S3 takes when none is named, and that must not be named.
 const FIRST_REGION: &str = "us-east-1";
 /// How long a look waits for its turn before its pass goes on without it.
-const LOOK_PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The buckets of the account that concern anybody: those with names that Rayward makes and those that `scope` names.
 /// S3 tells names and regions here, nothing else.

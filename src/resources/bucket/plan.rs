@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Bucket, BucketChange, Contents, Fill, Look, Ownership, ROLE, Retag, Step, Why, name, names, released_by};
+use super::{Bucket, BucketChange, Contents, Fill, Ownership, ROLE, Retag, Step, Why, name, names, released_by};
 use crate::{
     api::{BucketDeletion, BucketStatus, CONFIRM_BUCKET_DELETION},
     aws::ErrorClass,
@@ -73,7 +73,7 @@ pub fn plan(planner: &mut Planner<'_>) {
     }
     for bucket in shelf.all().filter(|bucket| !wanted.contains_key(&bucket.name)) {
         match Ownership::of(bucket, &cluster.id) {
-            Ownership::Unknown => _ = plans.look(bucket, true),
+            Ownership::Unknown => plans.look_in_turn(bucket),
             Ownership::Ours => plans.release(bucket),
             _ => {}
         }
@@ -160,7 +160,8 @@ impl<'p, 'a> Plans<'p, 'a> {
             return self.planner.wait(Subject::Buckets, Reason::InvalidReference, message);
         }
         match Ownership::of(bucket, &cluster.id) {
-            Ownership::Unknown => _ = self.look(bucket, was_ready(self.planner.observed(), name)),
+            Ownership::Unknown if self.was_ready_as_asked(name) => self.look_in_turn(bucket),
+            Ownership::Unknown => _ = self.look(bucket, false),
             Ownership::Ours => self.settle(bucket, wanted),
             Ownership::ReleasedByUs => {
                 let why = Why::Adopt(released_by(&cluster.id));
@@ -179,7 +180,7 @@ impl<'p, 'a> Plans<'p, 'a> {
             self.look(bucket, was_ready(self.planner.observed(), &bucket.name));
             return;
         };
-        let due = next_look(&bucket.name, &look, self.planner.inputs.limits.bucket_interval);
+        let due = self.turn_after(bucket, look.at);
         let stale = due <= self.now || look.generation < self.planner.cluster().generation;
         // What the look will find is not guessed at; if there can be none now, the last one has to do.
         if stale && self.look(bucket, true) {
@@ -274,6 +275,32 @@ impl<'p, 'a> Plans<'p, 'a> {
         }
     }
 
+    /// Whether the last status says that the bucket was all right, and the spec is still the one of then.
+    fn was_ready_as_asked(&self, name: &str) -> bool {
+        let observed = self.planner.observed();
+        was_ready(observed, name) && observed.recorded.observed_generation == Some(self.planner.cluster().generation)
+    }
+
+    /// Looks at a bucket of which this process knows nothing and which is in no hurry. A process that has just started
+    /// knows none of them: if it looked at all at once, thousands of calls would go out together.
+    fn look_in_turn(&mut self, bucket: &Bucket) {
+        let next = self
+            .turn_after(bucket, self.now)
+            .duration_since(self.now)
+            .unsigned_abs();
+        let interval = self.planner.inputs.limits.bucket_interval;
+        // Its turn has just come; some time is left for a pass that is late.
+        if next > interval - interval / 4 {
+            self.look(bucket, true);
+        } else {
+            self.planner.check_in(next);
+        }
+    }
+
+    fn turn_after(&self, bucket: &Bucket, at: Timestamp) -> Timestamp {
+        next_turn(&bucket.name, at, self.planner.inputs.limits.bucket_interval)
+    }
+
     /// Plans a look, and says whether it is taken now. One that failed is not waited for when it is only a check of
     /// what was all right (`tolerant`), unless AWS refused it for good or it failed many times.
     fn look(&mut self, bucket: &Bucket, tolerant: bool) -> bool {
@@ -358,11 +385,11 @@ fn rested(at: Timestamp) -> Timestamp {
         .unwrap_or(at)
 }
 
-/// When a bucket is looked at after `look`: once an interval, each at its own point of it, so that the looks at many
-/// buckets are spread evenly however they began.
-pub(super) fn next_look(bucket: &str, look: &Look, interval: Duration) -> Timestamp {
+/// When a bucket is looked at again after `at`: once an interval, each at its own point of it, so that the looks at
+/// many buckets are spread evenly however they began.
+pub(super) fn next_turn(bucket: &str, at: Timestamp, interval: Duration) -> Timestamp {
     let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
     let phase = i64::try_from(name::bits(&[bucket]) >> 1).unwrap_or_default() % interval;
-    let last = (look.at.as_millisecond() - phase).div_euclid(interval);
+    let last = (at.as_millisecond() - phase).div_euclid(interval);
     Timestamp::from_millisecond((last + 1).saturating_mul(interval).saturating_add(phase)).unwrap_or(Timestamp::MAX)
 }

@@ -158,6 +158,7 @@ impl World {
 
     fn restart(&mut self) {
         self.observed.recorded.buckets = status(&self.cluster, &self.observed);
+        self.observed.recorded.observed_generation = Some(self.cluster.generation);
         self.remembered = Shelf::default();
         self.sweep();
     }
@@ -217,6 +218,10 @@ impl World {
     fn apply_anew(&mut self, uid: &str) {
         self.cluster = cluster(uid, &one_bucket());
         self.remembered = Shelf::default();
+    }
+
+    fn name(&self) -> String {
+        names(&self.cluster, ACCOUNT).next().unwrap().0
     }
 
     fn only(&mut self) -> &mut Stored {
@@ -345,18 +350,13 @@ fn a_changed_spec_is_followed_by_a_look_at_once() {
 fn looks_are_spread_over_the_interval_and_each_comes_once_in_it() {
     let at: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
     let interval = std::time::Duration::from_hours(1);
-    let look = |at| Look {
-        at,
-        generation: 1,
-        settings: None,
-    };
     let mut minutes = std::collections::BTreeSet::new();
     for number in 0..400 {
         let name = format!("bucket-{number}");
-        let next = plan::next_look(&name, &look(at), interval);
+        let next = plan::next_turn(&name, at, interval);
         let wait = next.duration_since(at);
         assert!(wait.is_positive() && wait.unsigned_abs() <= interval, "{wait}");
-        let after = plan::next_look(&name, &look(next), interval);
+        let after = plan::next_turn(&name, next, interval);
         assert_eq!(after.duration_since(next).unsigned_abs(), interval);
         minutes.insert(wait.as_mins());
     }
@@ -394,11 +394,26 @@ fn a_failed_check_is_passed_over_and_a_refused_one_is_told() {
 }
 
 #[test]
-fn a_restart_looks_again_and_the_bucket_stays_ready_meanwhile() {
+fn after_a_restart_a_bucket_stays_ready_and_is_looked_at_when_its_turn_comes() {
     let mut world = World::new(&one_bucket());
     world.pass();
+    world.now = plan::next_turn(&world.name(), world.now, Limits::default().bucket_interval);
+    world.wait(1_000);
     world.restart();
-    assert!(status(&world.cluster, &world.observed)[0].ready);
+    let (done, plan) = world.pass();
+    assert_eq!(
+        (done.len(), plan.next_check),
+        (0, Some(std::time::Duration::from_secs(2_600)))
+    );
+    assert!(plan.is_converged() && status(&world.cluster, &world.observed)[0].ready);
+    world.wait(2_600);
+    assert_eq!(world.pass().0, ["look at bucket RAW"]);
+    assert_eq!(world.plan().next_check, Some(std::time::Duration::from_secs(3_600)));
+
+    // What the spec says now is not what was all right.
+    world.restart();
+    world.wait(1_000);
+    world.cluster.generation += 1;
     assert_eq!(world.pass().0, ["look at bucket RAW"]);
 }
 
