@@ -10,6 +10,8 @@ pub mod launch;
 mod machine_tests;
 mod network;
 #[cfg(test)]
+mod network_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 pub(crate) mod scenario;

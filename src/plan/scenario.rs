@@ -232,7 +232,7 @@ impl Scenario {
     }
 
     /// What AWS would answer; ids count up.
-    fn answer(&mut self, change: &Change) -> Answer {
+    pub(crate) fn answer(&mut self, change: &Change) -> Answer {
         match change {
             Change::Instance(InstanceChange::Launch { launch, token, .. }) => {
                 let known = self.observed.inventory.instance.ours.values();
@@ -269,7 +269,6 @@ impl Scenario {
         let volume = Volume {
             id: format!("vol-{id}"),
             available: false,
-            deleting: false,
             instance_id: Some(id.clone()),
             tags: launch.tags.clone(),
         };
@@ -333,7 +332,7 @@ impl Scenario {
             .insert(stranger.id.clone(), stranger);
         let subnet = crate::resources::subnet::Subnet {
             id: "foreign-subnet".into(),
-            vpc_id: "vpc-2".into(),
+            vpc_id: "vpc-3".into(),
             cidr: "10.0.9.0/24".into(),
             availability_zone: "ap-southeast-1b".into(),
             maps_public_addresses: false,

@@ -218,7 +218,7 @@ pub fn plan(planner: &mut Planner<'_>, head: Option<&Instance>) {
     planner.reap_doubles(&shelf.ours, &address.id, |double| {
         let id = double.id.clone();
         let unused = double.association_id.is_none();
-        unused.then(|| Change::Address(AddressChange::Release { id }))
+        unused.then_some(Change::Address(AddressChange::Release { id }))
     });
     let tags = planner.tags(ROLE, None);
     planner.repair_tags(Subject::Head, Kind::Address, address, &tags);

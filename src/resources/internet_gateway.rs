@@ -213,7 +213,7 @@ pub fn plan<'a>(planner: &mut Planner<'a>, vpc: Option<&Vpc>) -> Option<&'a Inte
     planner.reap_doubles(&shelf.ours, &gateway.id, |double| {
         let id = double.id.clone();
         let unused = double.attached_to.is_none();
-        unused.then(|| Change::InternetGateway(InternetGatewayChange::Delete { id }))
+        unused.then_some(Change::InternetGateway(InternetGatewayChange::Delete { id }))
     });
     let tags = planner.tags(ROLE, None);
     planner.repair_tags(Subject::Network, Kind::InternetGateway, gateway, &tags);

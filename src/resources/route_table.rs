@@ -354,7 +354,7 @@ pub fn plan(planner: &mut Planner<'_>, vpc_id: &str, gateway: Option<&InternetGa
     planner.reap_doubles(&shelf.ours, &table.id, |double| {
         let id = double.id.clone();
         let unused = double.associations.is_empty() && !double.main;
-        unused.then(|| Change::RouteTable(RouteTableChange::Delete { id }))
+        unused.then_some(Change::RouteTable(RouteTableChange::Delete { id }))
     });
     let tags = planner.tags(ROLE, None);
     planner.repair_tags(Subject::Network, Kind::RouteTable, table, &tags);

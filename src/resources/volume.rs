@@ -23,8 +23,6 @@ pub struct Volume {
     pub id: String,
     /// Whether it is attached to nothing and could be deleted.
     pub available: bool,
-    /// Whether it is being deleted.
-    pub deleting: bool,
     /// The instance to which it is attached.
     pub instance_id: Option<String>,
     /// Its tags.
@@ -99,7 +97,6 @@ impl ResourceChange for VolumeChange {
                 let volume = items.entry(id.clone()).or_insert_with(|| Volume {
                     id: id.clone(),
                     available: false,
-                    deleting: false,
                     instance_id: Some(instance_id.clone()),
                     tags: Tags::new(),
                 });
@@ -148,7 +145,6 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Volume>, AwsEr
             Some(Volume {
                 id: volume.volume_id()?.to_owned(),
                 available: volume.state() == Some(&VolumeState::Available),
-                deleting: matches!(volume.state(), Some(VolumeState::Deleting | VolumeState::Deleted)),
                 instance_id: attachment.and_then(|attachment| attachment.instance_id.clone()),
                 tags: tags_from(volume.tags()),
             })
@@ -210,7 +206,7 @@ pub fn plan_deletion(planner: &mut Planner<'_>) {
         } else if let Some(machine) = foreign {
             planner.blocked(&volume.id, &[format!("{machine}, to which it is attached")]);
         } else {
-            let of = machine.map(String::as_str).unwrap_or("none");
+            let of = machine.map_or("none", String::as_str);
             let message = format!("volume {} of machine {of} is being released", volume.id);
             planner.wait(Subject::Cluster, Reason::InTransition, message);
         }

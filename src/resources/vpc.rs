@@ -237,7 +237,7 @@ pub fn plan<'a>(planner: &mut Planner<'a>, cidr: &str) -> Option<&'a Vpc> {
     };
     planner.reap_doubles(&inventory.vpc.ours, &vpc.id, |double| {
         let id = double.id.clone();
-        (!inventory.has_content(&id)).then(|| Change::Vpc(VpcChange::Delete { id }))
+        (!inventory.has_content(&id)).then_some(Change::Vpc(VpcChange::Delete { id }))
     });
     if vpc.cidr != cidr {
         let message = format!(
