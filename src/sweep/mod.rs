@@ -116,24 +116,39 @@ impl Sweeps {
 
     /// Sweeps for this cluster too, from now on. Looks at once where its VPCs and buckets were not looked at before.
     pub fn track(&self, uid: &str, interest: Interest) {
-        let snapshot = self.snapshot();
-        let known = lock(&self.tracked).insert(uid.to_owned(), interest.clone());
+        let known = lock(&self.tracked).get(uid).cloned();
         if known.as_ref() == Some(&interest) {
             return;
         }
-        let before = known.clone().unwrap_or_default();
-        for (kind, sweep) in snapshot.sweeps() {
-            // A VPC that appears later was made by this cluster's own passes: nothing in it is unseen.
-            let uncovered_vpc = known.is_none() && !interest.vpc_ids.is_subset(sweep.vpc_ids());
-            let mut new_names = interest.bucket_names.difference(&before.bucket_names);
-            let uncovered_name = kind == Kind::Bucket && new_names.any(|name| !sweep.covers_bucket(name));
-            if uncovered_vpc || uncovered_name {
-                self.demand(kind, Instant::now());
-            }
+        let (is_new, before) = (known.is_none(), known.unwrap_or_default());
+        let is_wanted_now = is_new || before.deleting != interest.deleting;
+        let uncovered = self.uncovered(is_new, &before, &interest);
+        lock(&self.tracked).insert(uid.to_owned(), interest);
+        let now = Instant::now();
+        for kind in uncovered {
+            self.demand(kind, now);
         }
-        if known.is_none() || before.deleting != interest.deleting {
+        if is_wanted_now {
             self.lines.values().for_each(|line| line.wake.notify_one());
         }
+    }
+
+    /// The kinds whose last sweep, or the one under way, did not go out to look for all that a cluster wants.
+    fn uncovered(&self, is_new: bool, before: &Interest, wanted: &Interest) -> Vec<Kind> {
+        let snapshot = self.snapshot();
+        let is_uncovered = |kind: &&Kind| {
+            let sweep = snapshot.sweep(**kind);
+            if **kind == Kind::Bucket {
+                let mut new_names = wanted.bucket_names.difference(&before.bucket_names);
+                new_names.any(|name| !KindSweep::covers_bucket(sweep, name))
+            } else {
+                // A VPC that appears later was made by this cluster's own passes: nothing in it is unseen.
+                let mut vpcs = wanted.vpc_ids.iter().filter(|_| is_new);
+                vpcs.any(|vpc| sweep.is_none_or(|sweep| !sweep.vpc_ids().contains(vpc)))
+            }
+        };
+        let kinds = self.lines.keys().filter(is_uncovered);
+        kinds.copied().collect()
     }
 
     /// Sweeps for this cluster no more.

@@ -76,7 +76,9 @@ impl Snapshot {
             return Some(format!("{kind:?}: last seen more than {limit} s ago{because}"));
         }
         let uncovered = match kind {
-            Kind::Bucket => bucket_names.into_iter().find(|name| !sweep.covers_bucket(name)),
+            Kind::Bucket => bucket_names
+                .into_iter()
+                .find(|name| !KindSweep::covers_bucket(Some(sweep), name)),
             _ => vpc_ids.into_iter().find(|id| !sweep.vpc_ids.contains(*id)),
         };
         uncovered.map(|what| format!("{kind:?}: not looked at in {what} yet{because}"))
@@ -319,9 +321,9 @@ impl KindSweep {
         &self.vpc_ids
     }
 
-    /// Whether this sweep of buckets would have listed that one: those with names of Rayward's making always are.
-    pub(super) fn covers_bucket(&self, name: &str) -> bool {
-        name.starts_with(bucket::PREFIX) || self.bucket_names.contains(name)
+    /// Whether a sweep of buckets would have listed that one: those with names of Rayward's making always are.
+    pub(super) fn covers_bucket(sweep: Option<&Self>, name: &str) -> bool {
+        name.starts_with(bucket::PREFIX) || sweep.is_some_and(|sweep| sweep.bucket_names.contains(name))
     }
 }
 

@@ -98,8 +98,8 @@ impl<T: Shelved> Stored for Packed<T> {
             .iter()
             .map(|(key, value)| (key.to_string(), value.to_string()))
             .collect::<Tags>();
-        let shelf = T::shelf(inventory);
-        let items = if ours { &mut shelf.ours } else { &mut shelf.others };
-        items.insert(item.id().to_owned(), item);
+        let kept = T::shelf(inventory);
+        let side = if ours { &mut kept.ours } else { &mut kept.others };
+        side.insert(item.id().to_owned(), item);
     }
 }
