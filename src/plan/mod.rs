@@ -250,12 +250,10 @@ impl<'a> Planner<'a> {
         keep: &str,
         removal: impl Fn(&T) -> Option<Change>,
     ) {
-        for item in items
-            .values()
-            .filter(|item| item.id() != keep && self.is_settled(item.tags()))
-            .collect::<Vec<_>>()
-        {
-            if let Some(change) = removal(item) {
+        for item in items.values().filter(|item| item.id() != keep) {
+            if !self.is_settled(item.tags()) {
+                self.check_in(self.inputs.limits.consistency_window);
+            } else if let Some(change) = removal(item) {
                 self.find(Finding::repaired(item.id(), "was made twice and is not in use"));
                 self.change(Subject::Network, change);
             }
