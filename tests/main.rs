@@ -10,7 +10,16 @@
 mod support;
 
 #[cfg(test)]
+#[allow(
+    dead_code,
+    reason = "the account is shared with the measurements, and each uses its part of it"
+)]
+mod fake;
+
+#[cfg(test)]
 mod buckets;
+#[cfg(test)]
+mod convergence;
 #[cfg(test)]
 mod crd;
 #[cfg(test)]
