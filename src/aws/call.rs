@@ -134,6 +134,7 @@ calls! {
         GetBucketTagging: Read,
         GetBucketVersioning: Read,
         GetPublicAccessBlock: Read,
+        HeadBucket: Read,
         ListBuckets: Read,
         ListMultipartUploads: Read,
         ListObjectVersions: Read,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from moto.ec2.utils import public_key_parse
 
-from standin.behaviours import Stage
 from standin.calls import Call
 from standin.ec2.registry import EC2
 from standin.errors import AwsError
@@ -21,12 +20,3 @@ def check_material(world: World, call: Call) -> None:
         public_key_parse(call.params.get("PublicKeyMaterial", b""))
     except ValueError:
         raise AwsError("InvalidKey.Format", "Key is not in valid OpenSSH public key format") from None
-
-
-@EC2.before("DeleteKeyPair", stage=Stage.PREPARE)
-def name_for_id(_world: World, call: Call) -> None:
-    """A key pair can be named by its id; moto knows it by its name alone. One that does not exist is no error."""
-    identifier = call.params.pop("KeyPairId", None)
-    if identifier is not None:
-        names = (name for name, pair in ec2(call).key_pairs.items() if pair.id == identifier)
-        call.params["KeyName"] = next(names, identifier)

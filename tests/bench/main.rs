@@ -1,0 +1,78 @@
+//! `make bench`: what Rayward costs, as one table and as target/bench.json. One file a part; `ONLY=<part>` measures one.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a measurement that fails ends here, and its figures are what it prints"
+)]
+
+mod alike;
+mod creation;
+mod figures;
+mod many;
+mod planning;
+mod served;
+
+#[path = "../fake/mod.rs"]
+#[allow(
+    dead_code,
+    reason = "the account is shared with the tests, and each uses its part of it"
+)]
+mod fake;
+#[path = "../support/mod.rs"]
+#[allow(
+    dead_code,
+    reason = "the harness is shared with the tests, and each uses its part of it"
+)]
+mod support;
+
+use figures::Figure;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
+    if let [role, file] = arguments.as_slice()
+        && role == "serve"
+    {
+        return served::serve(file);
+    }
+    // The thread's name is where the harness puts its logs: target/test-logs/bench.
+    let measured = std::thread::Builder::new()
+        .name("bench".to_owned())
+        .spawn(move || measure(&arguments));
+    if measured
+        .map(std::thread::JoinHandle::join)
+        .is_ok_and(|ended| ended.is_ok())
+    {
+        return;
+    }
+    std::process::exit(1);
+}
+
+fn measure(only: &[String]) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let figures = runtime.expect("a runtime").block_on(async {
+        let is_asked_for = |part: &figures::Part| only.is_empty() || only.iter().any(|name| name == part.0);
+        let mut figures: Vec<Figure> = Vec::new();
+        if is_asked_for(&planning::PART) {
+            println!("plan: a cluster of 1,000 workers (seconds)");
+            figures.extend(planning::measure().await);
+        }
+        if is_asked_for(&creation::PART) {
+            println!("creation: the lab on the stand-in (half a minute)");
+            figures.extend(creation::measure().await);
+        }
+        if is_asked_for(&many::PART) {
+            println!("many: 1,000 clusters on a real API server (two minutes)");
+            figures.extend(many::measure().await);
+        }
+        figures
+    });
+    figures::tell(&figures, &support::repository().join("target/bench.json"));
+}

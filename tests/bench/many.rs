@@ -1,0 +1,233 @@
+//! A thousand clusters: the API server is real, AWS is an account of clusters that are all alike.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{Api, Client, Resource, ResourceExt, api::PostParams};
+use rayward::{
+    api::RayCluster,
+    controller::key::{self, PUBLIC},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    alike,
+    figures::{Figure, Part},
+    support::{control_plane::ControlPlane, logs, process::command, wait::until},
+};
+
+pub(crate) const PART: Part = Part("many");
+/// The namespace of all clusters.
+const NAMESPACE: &str = "bench";
+const FEW: usize = 100;
+const MANY: usize = 1000;
+/// No pass for so long: the clusters are quiet.
+const QUIET: Duration = Duration::from_secs(3);
+/// How long a thousand new clusters may take to become quiet.
+const SETTLING: Duration = Duration::from_mins(3);
+
+/// Measures starting, memory and quiet passes.
+pub(crate) async fn measure() -> Vec<Figure> {
+    let plane = ControlPlane::start("bench").await;
+    let client = plane.client().await;
+    crate::support::cluster::install_crd(&client).await;
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(NAMESPACE.to_owned());
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces
+        .create(&PostParams::default(), &namespace)
+        .await
+        .expect("a namespace");
+
+    let mut clusters = Clusters::new(client);
+    clusters.grow(FEW).await;
+    let mut few = Served::start(&plane, &clusters);
+    few.become_quiet().await;
+    let at_few = few.ask("passes");
+    drop(few);
+    clusters.grow(MANY).await;
+    println!("  {MANY} clusters are there; the controller settles them");
+    let mut settling = Served::start(&plane, &clusters);
+    settling.become_quiet().await;
+    drop(settling);
+
+    // The measured one finds everything as it has to be.
+    let mut many = Served::start(&plane, &clusters);
+    let seen = many.become_quiet().await;
+    let resident = seen["kib"].as_f64().unwrap_or(f64::NAN) / 1024.0;
+    let at_many = many.ask("passes");
+    let rate = |answer: &Value| answer["perSecond"].as_f64().unwrap_or(f64::NAN);
+    let calls = at_few["calls"].as_f64().unwrap_or(f64::NAN) + at_many["calls"].as_f64().unwrap_or(f64::NAN);
+    vec![
+        PART.higher(
+            "quiet passes a second on one core, 100 clusters",
+            rate(&at_few),
+            "passes/s",
+            2000.0,
+        ),
+        PART.higher(
+            "quiet passes a second on one core, 1,000 clusters",
+            rate(&at_many),
+            "passes/s",
+            2000.0,
+        ),
+        PART.lower("AWS calls of quiet passes", calls, "calls", 0.0),
+        PART.lower(
+            "start to ready, 1,000 clusters",
+            many.ready_after.as_secs_f64(),
+            "s",
+            1.0,
+        ),
+        PART.lower("resident memory, 1,000 quiet clusters", resident, "MiB", 40.0),
+    ]
+}
+
+/// The clusters on the API server, with the Secrets of their keys.
+struct Clusters {
+    client: Client,
+    /// Uid and name.
+    made: Vec<(String, String)>,
+    secret: Option<Secret>,
+}
+
+impl Clusters {
+    fn new(client: Client) -> Self {
+        Self {
+            client,
+            made: Vec::new(),
+            secret: None,
+        }
+    }
+
+    /// Makes clusters until there are so many.
+    async fn grow(&mut self, wanted: usize) {
+        let names = (self.made.len()..wanted).map(|number| format!("quiet-{number:04}"));
+        let clusters: Api<RayCluster> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let create = |name: String| {
+            let clusters = clusters.clone();
+            async move {
+                let object = serde_json::from_value(json!({
+                    "apiVersion": "rayward.dev/v1alpha1", "kind": "RayCluster",
+                    "metadata": {"name": name}, "spec": alike::spec(),
+                }));
+                clusters
+                    .create(&PostParams::default(), &object.expect("a RayCluster"))
+                    .await
+            }
+        };
+        let made: Vec<RayCluster> = stream::iter(names)
+            .map(create)
+            .buffered(16)
+            .try_collect()
+            .await
+            .expect("clusters");
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let owners = made
+            .iter()
+            .map(|cluster| cluster.controller_owner_ref(&()).expect("a uid"));
+        let copies: Vec<Secret> = owners
+            .map(|owner| {
+                let first = self
+                    .secret
+                    .get_or_insert_with(|| key::make(NAMESPACE, owner.clone()).expect("a key"));
+                let mut copy = first.clone();
+                copy.metadata.name = Some(key::secret_name(&owner.name));
+                copy.metadata.labels = Some([(key::LABEL.to_owned(), owner.uid.clone())].into());
+                copy.metadata.owner_references = Some(vec![owner]);
+                copy
+            })
+            .collect();
+        let create = |secret: Secret| {
+            let secrets = secrets.clone();
+            async move { secrets.create(&PostParams::default(), &secret).await }
+        };
+        let _: Vec<Secret> = stream::iter(copies)
+            .map(create)
+            .buffered(16)
+            .try_collect()
+            .await
+            .expect("Secrets");
+        self.made.extend(
+            made.iter()
+                .map(|cluster| (cluster.uid().unwrap_or_default(), cluster.name_any())),
+        );
+    }
+
+    fn public_key(&self) -> String {
+        let data = self
+            .secret
+            .as_ref()
+            .and_then(|secret| secret.data.as_ref()?.get(PUBLIC));
+        let text = data.map(|bytes| String::from_utf8(bytes.0.clone()));
+        text.expect("a key").expect("OpenSSH's form")
+    }
+}
+
+/// The controller in a process of its own.
+struct Served {
+    child: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    ready_after: Duration,
+}
+
+impl Served {
+    fn start(plane: &ControlPlane, clusters: &Clusters) -> Self {
+        let file = logs("bench").join("clusters.json");
+        let told = json!({"clusters": clusters.made, "publicKey": clusters.public_key()});
+        fs::write(&file, told.to_string()).expect("the file can be written");
+        let log = fs::File::create(logs("bench").join("controller.log")).expect("a log");
+        let mut program = command(std::env::current_exe().expect("this program"));
+        program.arg("serve").arg(&file).env("KUBECONFIG", plane.kubeconfig());
+        let started = Instant::now();
+        let spawned = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
+        let mut child = spawned.expect("the controller starts");
+        let questions = child.stdin.take().expect("a pipe");
+        let mut answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        answers.read_line(&mut line).expect("it answers");
+        assert_eq!(
+            line.trim(),
+            "ready",
+            "see {}",
+            logs("bench").join("controller.log").display()
+        );
+        Self {
+            child,
+            questions,
+            answers,
+            ready_after: started.elapsed(),
+        }
+    }
+
+    fn ask(&mut self, question: &str) -> Value {
+        writeln!(self.questions, "{question}").expect("it reads");
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("it answers");
+        serde_json::from_str(&line).expect("an answer")
+    }
+
+    /// Waits until every cluster was looked at and no pass was made for a while.
+    async fn become_quiet(&mut self) -> Value {
+        until("the clusters are quiet", SETTLING, async || {
+            let seen = self.ask("quiet");
+            let is_quiet = seen["passes"].as_u64() > Some(0) && seen["quiet"].as_u64() >= Some(QUIET.as_secs() * 1000);
+            if is_quiet { Ok(seen) } else { Err(seen.to_string()) }
+        })
+        .await
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,137 @@
+//! The controller in a process of its own, with a fake account: what is measured from outside.
+//!
+//! It prints `ready` when its caches are in. Then it answers each line that it reads: `quiet` with the milliseconds since
+//! the last pass and the memory that it holds, `passes` with how many quiet passes it makes a second on one core.
+
+use std::{
+    fs,
+    io::{BufRead, stdin},
+    sync::{Arc, atomic::AtomicU64, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use kube::Client;
+use rayward::{
+    controller::{Controller, Parts, cache::ObjectName, pass::Settings},
+    execute::Bounds,
+    memory::RetryDelays,
+    metrics::Metrics,
+    plan::Limits,
+    sweep::SweepIntervals,
+    validate::Installation,
+};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::{alike::AlikeCloud, fake::world::INSTALLATION};
+
+/// How long quiet passes are made.
+const MEASURED: Duration = Duration::from_secs(3);
+
+/// Runs the controller for the clusters that a file names.
+pub(crate) fn serve(file: &str) {
+    let told: Value = serde_json::from_str(&fs::read_to_string(file).expect("the file is there")).expect("JSON");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(control(&told));
+}
+
+async fn control(told: &Value) {
+    let clusters = serde_json::from_value(told["clusters"].clone()).expect("uids and names");
+    let calls = Arc::new(AtomicU64::new(0));
+    let cloud = AlikeCloud {
+        clusters,
+        public_key: told["publicKey"].as_str().expect("a key").to_owned(),
+        calls: Arc::clone(&calls),
+    };
+    let (controller, events) = Controller::new(Parts {
+        client: Client::try_default().await.expect("an API server"),
+        cloud: Arc::new(cloud),
+        settings: Settings {
+            installation: Installation {
+                id: INSTALLATION.into(),
+                egress_cidrs: vec!["198.51.100.7/32".parse().expect("a range")],
+            },
+            limits: Limits::default(),
+            bounds: Bounds {
+                width: 16,
+                call_timeout: Duration::from_secs(10),
+                launch_window: Limits::default().launch_window,
+                delays: RetryDelays::default(),
+            },
+            pass_timeout: Duration::from_mins(1),
+        },
+        intervals: SweepIntervals::default(),
+        watch_namespace: None,
+        concurrency: 16,
+        metrics: Arc::new(Metrics::new().expect("metrics")),
+        stop: CancellationToken::new(),
+    });
+    tokio::spawn(events);
+    let running = Arc::clone(&controller);
+    tokio::spawn(async move { running.run().await });
+    let readiness = controller.readiness();
+    while !readiness.is_ready() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    println!("ready");
+    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+    // Ends with the input, and the process with it.
+    std::thread::spawn(move || {
+        stdin()
+            .lock()
+            .lines()
+            .map_while(Result::ok)
+            .try_for_each(|line| asked.send(line))
+    });
+    let (mut passes, mut since) = (0, Instant::now());
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    loop {
+        let question = tokio::select! {
+            question = questions.recv() => question,
+            _ = tick.tick() => {
+                let made = controller.passes().count.load(Ordering::Relaxed);
+                if made != passes {
+                    (passes, since) = (made, Instant::now());
+                }
+                continue;
+            }
+        };
+        match question.as_deref() {
+            Some("quiet") => {
+                let quiet = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+                println!("{}", json!({"quiet": quiet, "passes": passes, "kib": resident_kib()}));
+            }
+            Some("passes") => {
+                let before = calls.load(Ordering::Relaxed);
+                let rate = passes_per_second(&controller).await;
+                let calls = calls.load(Ordering::Relaxed) - before;
+                println!("{}", json!({"perSecond": rate, "calls": calls}));
+            }
+            _ => return,
+        }
+    }
+}
+
+async fn passes_per_second(controller: &Controller) -> f64 {
+    let names: Vec<ObjectName> = controller.passes().cache.names();
+    let began = Instant::now();
+    let mut made = 0_u32;
+    while began.elapsed() < MEASURED {
+        for name in &names {
+            controller.passes().pass(name).await;
+            made += 1;
+        }
+    }
+    f64::from(made) / began.elapsed().as_secs_f64()
+}
+
+/// What the process holds in memory.
+fn resident_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    number.expect("a number of KiB")
+}
