@@ -103,14 +103,15 @@ pub enum Effect {
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Aws(Answer::Created(id)) => f.write_str(id),
+            Self::Aws(Answer::Created(id) | Answer::CreatedIn { id, .. }) => f.write_str(id),
+            Self::Aws(Answer::Allocated { id, public_address }) => write!(f, "{id}, {public_address}"),
             Self::Aws(Answer::Launched(machines)) => {
                 let ids: Vec<&str> = machines.iter().map(|machine| machine.id.as_str()).collect();
                 f.write_str(&ids.join(", "))
             }
             Self::Aws(Answer::Gone) => f.write_str("was gone already"),
             Self::Aws(Answer::LaunchedBefore) => f.write_str("was launched before"),
-            Self::Aws(_) | Self::Key(_) | Self::Kubernetes => f.write_str("done"),
+            Self::Aws(Answer::Done | Answer::Bucket(_)) | Self::Key(_) | Self::Kubernetes => f.write_str("done"),
         }
     }
 }

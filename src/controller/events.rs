@@ -50,8 +50,8 @@ impl Event {
                 let note = match answer {
                     // Nobody changed anything: it was not there any more.
                     Answer::Gone => return None,
-                    Answer::Created(_) | Answer::Launched(_) => format!("{change}: {}", Effect::Aws(answer.clone())),
-                    _ => change.to_string(),
+                    Answer::Done | Answer::Bucket(_) => change.to_string(),
+                    _ => format!("{change}: {}", Effect::Aws(answer.clone())),
                 };
                 tell(false, &past(change.call()), &note)
             }

@@ -301,6 +301,8 @@ def test_key_pairs(ec2: Any) -> None:
     ec2.delete_key_pair(KeyName="lab")
     ec2.delete_key_pair(KeyName="lab")
     assert refused(ec2.describe_key_pairs, KeyNames=["lab"]) == "InvalidKeyPair.NotFound"
+    ec2.delete_key_pair(KeyPairId=ec2.create_key_pair(KeyName="by-id")["KeyPairId"])
+    assert ec2.describe_key_pairs()["KeyPairs"] == []
 
 
 def test_dry_runs_change_nothing(ec2: Any, network: Network, launch: Launch) -> None:

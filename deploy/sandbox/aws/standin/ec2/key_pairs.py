@@ -1,4 +1,4 @@
-"""Key pairs: imported keys must be keys."""
+"""Key pairs: imported keys must be keys, and one can be deleted by its id."""
 
 from __future__ import annotations
 
@@ -20,3 +20,12 @@ def check_material(world: World, call: Call) -> None:
         public_key_parse(call.params.get("PublicKeyMaterial", b""))
     except ValueError:
         raise AwsError("InvalidKey.Format", "Key is not in valid OpenSSH public key format") from None
+
+
+@EC2.before("DeleteKeyPair")
+def name_by_id(world: World, call: Call) -> None:
+    """moto deletes by name alone."""
+    wanted = call.params.get("KeyPairId")
+    found = next((each for each in ec2(call).key_pairs.values() if each.id == wanted), None)
+    if found is not None:
+        call.params["KeyName"] = found.key_name
