@@ -54,13 +54,19 @@ pub fn make(namespace: &str, owner: OwnerReference) -> Result<Secret, String> {
     })
 }
 
+/// Whether a Secret belongs to the cluster with this uid.
+#[must_use]
+pub fn is_of(secret: &Secret, cluster_uid: &str) -> bool {
+    let owners = secret.metadata.owner_references.iter().flatten();
+    owners.into_iter().any(|owner| owner.uid == cluster_uid)
+}
+
 /// What a Secret of the right name holds for the cluster with this uid.
 #[must_use]
 pub fn read(secret: &Secret, cluster_uid: &str) -> KeySecret {
     let name = secret.metadata.name.as_deref().unwrap_or_default();
     let unusable = |why: &str| KeySecret::Unusable(format!("the Secret {name} {why}"));
-    let owners = secret.metadata.owner_references.iter().flatten();
-    if !owners.into_iter().any(|owner| owner.uid == cluster_uid) {
+    if !is_of(secret, cluster_uid) {
         return unusable("is not this cluster's: rename or delete it, Rayward makes its own under that name");
     }
     let private = secret.data.as_ref().and_then(|data| data.get(PRIVATE));

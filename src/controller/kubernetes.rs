@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -84,6 +84,26 @@ impl ClusterObject {
 
     fn api(&self) -> Api<RayCluster> {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Deletes the cluster's own Secret, so that a cluster applied again under the same name does not find it. Whether
+    /// that succeeds does not matter: the garbage collector deletes it too, some time after its owner.
+    async fn delete_key(&self) {
+        let name = key::secret_name(&self.name);
+        let what = format!("delete the Secret {}/{name}", self.namespace);
+        let found = limit(&what, self.timeout, self.secrets().get_opt(&name)).await;
+        let Ok(Some(secret)) = found else { return };
+        if !key::is_of(&secret, &self.uid) {
+            return;
+        }
+        let very_one = Preconditions {
+            uid: secret.metadata.uid,
+            resource_version: None,
+        };
+        let params = DeleteParams::default().preconditions(very_one);
+        if let Err(error) = limit(&what, self.timeout, self.secrets().delete(&name, &params)).await {
+            tracing::debug!(%error, "left to the garbage collector");
+        }
     }
 
     fn secrets(&self) -> Api<Secret> {
@@ -223,6 +243,9 @@ impl Kubernetes for ClusterObject {
     }
 
     async fn set_finalizer(&self, wanted: bool) -> Result<(), KubernetesError> {
+        if !wanted {
+            self.delete_key().await;
+        }
         let mut last = self.last.lock().await;
         let mut finalizers = last.finalizers.clone();
         finalizers.retain(|finalizer| finalizer != FINALIZER);
