@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use rayward::api::RayCluster;
@@ -40,6 +41,15 @@ pub(crate) async fn install_crd(client: &Client) {
         }
     })
     .await;
+}
+
+/// The example: one head, two workers, four buckets.
+pub(crate) const LAB: &str = include_str!("../../deploy/examples/lab.yaml");
+
+/// A condition of a cluster, if it has it.
+pub(crate) fn condition<'a>(cluster: &'a RayCluster, name: &str) -> Option<&'a Condition> {
+    let conditions = &cluster.status.as_ref()?.conditions;
+    conditions.iter().find(|each| each.type_ == name)
 }
 
 /// A fresh namespace with what a test does in it.
@@ -82,6 +92,12 @@ impl Space {
         self.clusters().patch(&name, &strict, &Patch::Apply(&manifest)).await
     }
 
+    /// Applies the lab and waits until it is ready.
+    pub(crate) async fn ready_lab(&self) -> RayCluster {
+        self.apply(LAB).await.expect("the lab is accepted");
+        self.wait_for("lab", "Ready", "True", PATIENCE).await
+    }
+
     /// Merges something into a RayCluster, such as `{"spec": {"suspend": true}}`.
     pub(crate) async fn patch(&self, name: &str, patch: &Value) -> Result<RayCluster, kube::Error> {
         self.clusters()
@@ -97,16 +113,8 @@ impl Space {
     /// Waits until a condition has a status, and was set for the current spec.
     pub(crate) async fn wait_for(&self, name: &str, condition: &str, status: &str, deadline: Duration) -> RayCluster {
         self.wait_until(name, &format!("{condition} is {status}"), deadline, |cluster| {
-            let conditions = cluster
-                .status
-                .as_ref()
-                .map(|status| status.conditions.as_slice())
-                .unwrap_or_default();
-            conditions.iter().any(|each| {
-                each.type_ == condition
-                    && each.status == status
-                    && each.observed_generation == cluster.metadata.generation
-            })
+            self::condition(cluster, condition)
+                .is_some_and(|each| each.status == status && each.observed_generation == cluster.metadata.generation)
         })
         .await
     }

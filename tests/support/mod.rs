@@ -1,9 +1,11 @@
 //! The harness: what a test starts, how it waits, and where the logs go.
 
+pub(crate) mod account;
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
 pub(crate) mod controller;
 pub(crate) mod process;
+pub(crate) mod scene;
 pub(crate) mod stand_in;
 pub(crate) mod wait;
 

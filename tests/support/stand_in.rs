@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::process::{Output, Process, command};
+use super::wait::{PATIENCE, until};
 use super::{logs, python, repository, test_name};
 
 /// The region that clusters of the tests are in.
@@ -103,6 +104,36 @@ impl StandIn {
         let mut calls = self.calls();
         calls.retain(|call| call.change);
         calls
+    }
+
+    /// Waits until `count` further calls of an action were answered or refused: evidence that the caller went on.
+    pub(crate) async fn further_calls(&self, action: &str, count: usize) {
+        let seen = self.calls().last().map_or(0, |call| call.seq);
+        until(&format!("{count} further calls of {action}"), PATIENCE, async || {
+            let calls = self.calls_since(seen);
+            let found = calls.iter().filter(|call| call.action == action).count();
+            if found >= count {
+                Ok(())
+            } else {
+                Err(format!("{found} in {} calls", calls.len()))
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a call of this action was answered without an error.
+    pub(crate) async fn first_success(&self, action: &str) {
+        until(&format!("{action} succeeds"), PATIENCE, async || {
+            let calls = self.changes();
+            let is_it = |call: &Call| call.action == action && call.error.is_none();
+            if calls.iter().any(is_it) {
+                Ok(())
+            } else {
+                let done: Vec<_> = calls.into_iter().map(|call| (call.action, call.error)).collect();
+                Err(format!("{done:?}"))
+            }
+        })
+        .await;
     }
 
     /// Forgets the calls.
