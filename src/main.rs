@@ -34,8 +34,7 @@ fn main() -> ExitCode {
 }
 
 fn print_crd() -> Result<(), String> {
-    let text = serde_yaml::to_string(&<rayward::api::RayCluster as kube::CustomResourceExt>::crd())
-        .map_err(|error| format!("the CRD cannot be printed: {error}"))?;
+    let text = rayward::api::crd_yaml().map_err(|error| format!("the CRD cannot be printed: {error}"))?;
     match io::stdout().write_all(text.as_bytes()) {
         // Whoever read it has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -134,7 +134,6 @@ calls! {
         GetBucketTagging: Read,
         GetBucketVersioning: Read,
         GetPublicAccessBlock: Read,
-        HeadBucket: Read,
         ListBuckets: Read,
         ListMultipartUploads: Read,
         ListObjectVersions: Read,

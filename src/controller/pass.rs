@@ -35,7 +35,7 @@ use crate::{
     memory::Memory,
     metrics::{ErrorKind, Metrics, PassOutcome},
     observe::{Facts, KeySecret, KubeFacts, Observed, Source, observe, settle},
-    plan::{Inputs, Limits, plan},
+    plan::{Inputs, Limits, Reason, plan},
     resources::bucket,
     status,
     sweep::Interest,
@@ -46,6 +46,8 @@ use crate::{
 const WATCH_LAG: Duration = Duration::from_secs(10);
 /// How soon a Secret that is not ours, and what could not be looked up, is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// How long a process that has just started may take to look everywhere before it says that it could not.
+const FIRST_LOOK: Duration = Duration::from_mins(1);
 
 /// The numbers of passes.
 #[derive(Clone, Debug)]
@@ -115,6 +117,10 @@ pub struct Remembered {
     key: Option<KnownKey>,
     /// Passes in a row that Kubernetes failed.
     failures: u32,
+    /// When this process first met the cluster.
+    met: Instant,
+    /// Whether this process has ever seen all of it.
+    has_seen: bool,
 }
 
 #[derive(Debug)]
@@ -231,6 +237,8 @@ impl Passes {
             namespace_uid: None,
             key: None,
             failures: 0,
+            met: Instant::now(),
+            has_seen: false,
         }));
         all.insert(uid.to_owned(), Arc::clone(&new));
         new
@@ -327,7 +335,8 @@ impl Passes {
         if outcome.interrupted == Some(Interruption::Gone) {
             return Ok((Next::OnChange.into(), PassOutcome::Converged));
         }
-        if outcome.interrupted != Some(Interruption::Conflict) {
+        let is_early = is_early(&cluster, &outcome, &previous, remembered);
+        if outcome.interrupted != Some(Interruption::Conflict) && !is_early {
             let status = status::status(&status::StatusInputs {
                 cluster: &cluster,
                 observed: &outcome.observed,
@@ -339,7 +348,11 @@ impl Passes {
             });
             self.write(&kubernetes, &name, &status).await?;
         }
-        Ok(Self::conclude(&cluster, &outcome, &region, remembered))
+        let (mut due, how) = Self::conclude(&cluster, &outcome, &region, remembered);
+        if is_early {
+            due.next = due.next.at_latest(FIRST_LOOK);
+        }
+        Ok((due, how))
     }
 
     /// Writes the status if it says something else than before.
@@ -516,6 +529,26 @@ impl Passes {
         };
         (Due { next, watch }, how)
     }
+}
+
+/// Whether a status would say no more than that a process which has just started has not looked everywhere yet: for
+/// some time what the last one said of the same spec stays.
+fn is_early(
+    cluster: &ValidCluster,
+    outcome: &Outcome,
+    previous: &RayClusterStatus,
+    remembered: &mut Remembered,
+) -> bool {
+    let unseen = outcome
+        .plan
+        .waiting
+        .iter()
+        .any(|waiting| waiting.reason == Reason::NotObserved);
+    remembered.has_seen |= !unseen;
+    !remembered.has_seen
+        && outcome.performed.is_empty()
+        && previous.observed_generation == Some(cluster.generation)
+        && remembered.met.elapsed() < FIRST_LOOK
 }
 
 /// The object's status; one that was restored onto another object counts as lost.

@@ -1,6 +1,8 @@
 //! `make demo`: Rayward at work on the sandbox, told step by step. It ends with code 0 only if each step was seen.
 
 #[cfg(test)]
+mod account;
+#[cfg(test)]
 mod kept;
 #[cfg(test)]
 mod narrator;

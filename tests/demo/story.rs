@@ -1,10 +1,25 @@
-//! What the demo shows.
+//! What the demo shows: the lab from a manifest to machines, what is taken away coming back, and nothing left behind.
 
+use std::process::Command;
+use std::time::Duration;
+
+use rayward::api::RayCluster;
+use serde_json::json;
+
+use crate::account::Account;
 use crate::kept::keep;
 use crate::narrator::Narrator;
-use crate::support::cluster::install_crd;
+use crate::support::cluster::{Space, install_crd};
 use crate::support::control_plane::ControlPlane;
+use crate::support::controller::Controller;
+use crate::support::repository;
 use crate::support::stand_in::StandIn;
+use crate::support::wait::until;
+
+/// How long a step may take on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// The cluster of the example.
+const LAB: &str = "lab";
 
 /// Tells the story; panics where something that it promises is not seen.
 pub(crate) fn tell() {
@@ -16,24 +31,18 @@ pub(crate) fn tell() {
 }
 
 async fn story() {
-    let mut narrator = Narrator::new(3);
+    let mut narrator = Narrator::new(12);
     let plane = narrator
-        .step("A Kubernetes control plane starts", async {
-            let mut plane = ControlPlane::start("demo").await;
-            plane.start_controller_manager().await;
-            (plane, String::new())
-        })
-        .await;
-    narrator
-        .step("It learns what a RayCluster is", async {
-            install_crd(&plane.client().await).await;
-            let printed = plane
-                .kubectl()
-                .args(["api-resources", "--api-group=rayward.dev"])
-                .output();
-            let printed = printed.expect("kubectl starts").stdout;
-            ((), String::from_utf8(printed).expect("kubectl prints text"))
-        })
+        .step(
+            "A Kubernetes control plane starts, and learns what a RayCluster is",
+            async {
+                let mut plane = ControlPlane::start("demo").await;
+                plane.start_controller_manager().await;
+                install_crd(&plane.client().await).await;
+                let resources = shown(plane.kubectl().args(["api-resources", "--api-group=rayward.dev"]));
+                (plane, resources)
+            },
+        )
         .await;
     let stand_in = narrator
         .step("AWS is stood in for", async {
@@ -42,6 +51,160 @@ async fn story() {
             (stand_in, shown)
         })
         .await;
+    let space = Space::create(&plane).await;
+    let (aws, namespace) = (Account::of(&stand_in), space.name.clone());
+    let controller = narrator
+        .step("Rayward starts", async {
+            let controller = Controller::start(&plane, &stand_in, &namespace).await;
+            (controller, "rayward run: ready".to_owned())
+        })
+        .await;
+    let lab = Lab {
+        plane: &plane,
+        space: &space,
+        aws: &aws,
+    };
+
+    narrator
+        .step("kubectl apply -f deploy/examples/lab.yaml", async { ((), lab.apply()) })
+        .await;
+    narrator
+        .step("kubectl wait --for=condition=Ready rwc/lab", async {
+            lab.wait("Ready").await;
+            ((), lab.get())
+        })
+        .await;
+    narrator
+        .step("AWS holds exactly the lab", async { ((), aws.check_lab(3).await) })
+        .await;
+    narrator
+        .step(
+            "Somebody terminates a worker, removes the route and opens a port: it all comes back",
+            async { ((), lab.take_away_and_see_it_back().await) },
+        )
+        .await;
+    narrator
+        .step("Three workers are asked for", async {
+            let patch = json!({"spec": {"workerGroups": [{"name": "cpu", "replicas": 3}]}});
+            lab.space.patch(LAB, &patch).await.expect("the change is accepted");
+            lab.wait("Ready").await;
+            aws.check_lab(4).await;
+            ((), lab.get())
+        })
+        .await;
+    narrator
+        .step(
+            "suspend: true stops every machine and keeps the disks; suspend: false starts the same ones",
+            async { ((), lab.suspend_and_resume().await) },
+        )
+        .await;
+    narrator
+        .step("A manifest that breaks a rule is refused at the door", async {
+            ((), lab.refused())
+        })
+        .await;
+    narrator
+        .step("kubectl delete rwc lab leaves nothing behind but the data", async {
+            ((), lab.delete().await)
+        })
+        .await;
+    narrator
+        .step("The same manifest again finds its buckets", async {
+            lab.apply();
+            lab.wait("Ready").await;
+            ((), aws.check_lab(3).await)
+        })
+        .await;
     narrator.end();
     keep(&plane, &stand_in).await;
+    drop(controller);
+}
+
+/// The lab, and how one looks at it.
+struct Lab<'a> {
+    plane: &'a ControlPlane,
+    space: &'a Space,
+    aws: &'a Account,
+}
+
+impl Lab<'_> {
+    fn kubectl(&self, arguments: &[&str]) -> Command {
+        let mut kubectl = self.plane.kubectl();
+        kubectl.arg(format!("--namespace={}", self.space.name)).args(arguments);
+        kubectl
+    }
+
+    fn apply(&self) -> String {
+        let manifest = repository().join("deploy/examples/lab.yaml");
+        shown(self.kubectl(&["apply", "--filename"]).arg(manifest))
+    }
+
+    fn get(&self) -> String {
+        shown(&mut self.kubectl(&["get", "rwc"]))
+    }
+
+    async fn wait(&self, condition: &str) -> RayCluster {
+        self.space.wait_for(LAB, condition, "True", PATIENCE).await
+    }
+
+    async fn take_away_and_see_it_back(&self) -> String {
+        let before = self.space.events().await.len();
+        let taken = self.aws.take_away().await;
+        until("what was taken away is back", PATIENCE, async || {
+            self.aws.is_back(&taken).await
+        })
+        .await;
+        self.wait("Ready").await;
+        let told = self.space.events().await;
+        told[before.min(told.len())..].join("\n")
+    }
+
+    async fn suspend_and_resume(&self) -> String {
+        let before = self.aws.machines().await;
+        let suspend = |wanted: bool| json!({"spec": {"suspend": wanted}});
+        self.space
+            .patch(LAB, &suspend(true))
+            .await
+            .expect("the change is accepted");
+        self.wait("Suspended").await;
+        let stopped = self.get();
+        self.space
+            .patch(LAB, &suspend(false))
+            .await
+            .expect("the change is accepted");
+        self.wait("Ready").await;
+        assert_eq!(self.aws.machines().await, before, "the same machines run again");
+        stopped + &self.get()
+    }
+
+    fn refused(&self) -> String {
+        let manifest = repository().join("deploy/examples/lab.yaml");
+        let text = std::fs::read_to_string(manifest).expect("the example is there");
+        let broken = text
+            .replace("10.0.1.0/24", "10.9.1.0/24")
+            .replace("name: lab", "name: broken");
+        let file = std::env::temp_dir().join("broken.yaml");
+        std::fs::write(&file, broken).expect("the file can be written");
+        let output = self
+            .kubectl(&["apply", "--filename"])
+            .arg(&file)
+            .output()
+            .expect("kubectl starts");
+        assert!(!output.status.success(), "a subnet outside the VPC is refused");
+        String::from_utf8_lossy(&output.stderr).trim().to_owned()
+    }
+
+    async fn delete(&self) -> String {
+        let deleted = shown(&mut self.kubectl(&["delete", "rwc", LAB, "--wait=false"]));
+        self.space.wait_until_gone(LAB, PATIENCE).await;
+        deleted + &self.aws.check_nothing_but_buckets().await
+    }
+}
+
+/// What a command prints; it has to succeed.
+fn shown(command: &mut Command) -> String {
+    let output = command.output().expect("the program starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -290,7 +290,7 @@ impl<'p, 'a> Plans<'p, 'a> {
             .unsigned_abs();
         let interval = self.planner.inputs.limits.bucket_interval;
         // Its turn has just come; some time is left for a pass that is late.
-        if next > interval - interval / 4 {
+        if next > interval * 3 / 4 {
             self.look(bucket, true);
         } else {
             self.planner.check_in(next);

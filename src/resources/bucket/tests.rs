@@ -408,7 +408,7 @@ fn after_a_restart_a_bucket_stays_ready_and_is_looked_at_when_its_turn_comes() {
     assert!(plan.is_converged() && status(&world.cluster, &world.observed)[0].ready);
     world.wait(2_600);
     assert_eq!(world.pass().0, ["look at bucket RAW"]);
-    assert_eq!(world.plan().next_check, Some(std::time::Duration::from_secs(3_600)));
+    assert_eq!(world.plan().next_check, Some(Limits::default().bucket_interval));
 
     // What the spec says now is not what was all right.
     world.restart();

@@ -293,16 +293,21 @@ def test_a_volume_in_use_stays(ec2: Any, launch: Launch) -> None:
     assert refused(ec2.delete_volume, VolumeId=volume["VolumeId"]) == "VolumeInUse"
 
 
+ED25519 = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJiGF1OaeFYPTMfsxzDRKtNSCPtAROU9lqpV39NyFEMi test"
+
+
 def test_key_pairs(ec2: Any) -> None:
     ec2.create_key_pair(KeyName="lab", KeyType="ed25519")
     assert refused(ec2.create_key_pair, KeyName="lab") == "InvalidKeyPair.Duplicate"
     assert refused(ec2.import_key_pair, KeyName="lab", PublicKeyMaterial=b"x") == "InvalidKeyPair.Duplicate"
     assert refused(ec2.import_key_pair, KeyName="other", PublicKeyMaterial=b"nonsense") == "InvalidKey.Format"
+    by_id = ec2.import_key_pair(KeyName="by-id", PublicKeyMaterial=ED25519)["KeyPairId"]
+    ec2.delete_key_pair(KeyPairId=by_id)
+    ec2.delete_key_pair(KeyPairId="key-0123456789abcdef0")
+    assert [pair["KeyName"] for pair in ec2.describe_key_pairs()["KeyPairs"]] == ["lab"]
     ec2.delete_key_pair(KeyName="lab")
     ec2.delete_key_pair(KeyName="lab")
     assert refused(ec2.describe_key_pairs, KeyNames=["lab"]) == "InvalidKeyPair.NotFound"
-    ec2.delete_key_pair(KeyPairId=ec2.create_key_pair(KeyName="by-id")["KeyPairId"])
-    assert ec2.describe_key_pairs()["KeyPairs"] == []
 
 
 def test_dry_runs_change_nothing(ec2: Any, network: Network, launch: Launch) -> None:

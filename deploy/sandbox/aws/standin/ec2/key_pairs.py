@@ -1,9 +1,10 @@
-"""Key pairs: imported keys must be keys, and one can be deleted by its id."""
+"""Key pairs: imported keys must be keys."""
 
 from __future__ import annotations
 
 from moto.ec2.utils import public_key_parse
 
+from standin.behaviours import Stage
 from standin.calls import Call
 from standin.ec2.registry import EC2
 from standin.errors import AwsError
@@ -22,10 +23,10 @@ def check_material(world: World, call: Call) -> None:
         raise AwsError("InvalidKey.Format", "Key is not in valid OpenSSH public key format") from None
 
 
-@EC2.before("DeleteKeyPair")
-def name_by_id(world: World, call: Call) -> None:
-    """moto deletes by name alone."""
-    wanted = call.params.get("KeyPairId")
-    found = next((each for each in ec2(call).key_pairs.values() if each.id == wanted), None)
-    if found is not None:
-        call.params["KeyName"] = found.key_name
+@EC2.before("DeleteKeyPair", stage=Stage.PREPARE)
+def name_for_id(_world: World, call: Call) -> None:
+    """A key pair can be named by its id; moto knows it by its name alone. One that does not exist is no error."""
+    identifier = call.params.pop("KeyPairId", None)
+    if identifier is not None:
+        names = (name for name, pair in ec2(call).key_pairs.items() if pair.id == identifier)
+        call.params["KeyName"] = next(names, identifier)
