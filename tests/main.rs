@@ -26,3 +26,5 @@ mod crd;
 mod generated;
 #[cfg(test)]
 mod sandbox;
+#[cfg(test)]
+mod status;
