@@ -2,16 +2,13 @@
 //! bucket that is somebody else's.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use rayward::api::{BucketDeletion, RayClusterStatus};
-use rayward::aws::{Access, Aws, AwsCall, Clients, ErrorClass, Fence, Gate, Observer, Scope};
+use rayward::aws::{Access, Aws, AwsCall, Clients, ErrorClass, Scope};
 use rayward::observe::{Ledger, Observed, Shelf, Source};
 use rayward::plan::{Action, Inputs, Limits, Plan, Planner, Reason};
 use rayward::resources::bucket::{self, Bucket, BucketChange, Settings, Step};
@@ -20,38 +17,13 @@ use rayward::tags::{CLUSTER_UID, RELEASED_BY, Tags};
 use rayward::validate::{Installation, ValidCluster, validate};
 use serde_json::{Value, json};
 
+use crate::support::aws::clients;
 use crate::support::stand_in::{REGION, StandIn};
 
 /// The account that the stand-in gives to keys that it does not know.
 const ACCOUNT: &str = "123456789012";
 const STRANGER: &str = "210987654321";
 const STRANGERS_KEY: &str = "strangers-key";
-
-struct Open;
-
-impl Fence for Open {
-    fn may_change(&self) -> bool {
-        true
-    }
-}
-
-impl Observer for Open {
-    fn call_ended(&self, _: AwsCall, _: Option<ErrorClass>, _: Duration) {}
-}
-
-fn clients(stand_in: &StandIn, region: &'static str, key: &str) -> Clients {
-    let config = SdkConfig::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .endpoint_url(stand_in.url())
-        .region(Region::from_static(region))
-        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-            key, "secret", None, None, "test",
-        )))
-        .retry_config(RetryConfig::disabled())
-        .build();
-    let gate = Gate::new(Arc::new(Open), Arc::new(Open), Duration::from_secs(20));
-    Clients::new(region, &config, gate)
-}
 
 fn cluster(uid: &str, spec: &Value) -> ValidCluster {
     let object = serde_json::from_value(json!({

@@ -25,6 +25,8 @@ mod crd;
 #[cfg(test)]
 mod generated;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod status;

@@ -6,9 +6,10 @@ use super::{
     launch::{Ground, Subnet},
 };
 use crate::{
+    api::PublicAddress,
     observe::Source,
     resources::{
-        Kind, address, instance::InstanceState, internet_gateway, key_pair, network_interface, route_table,
+        Kind, address, head, instance::InstanceState, internet_gateway, key_pair, network_interface, route_table,
         security_group, subnet, volume, vpc,
     },
     validate::{self, Network},
@@ -19,9 +20,12 @@ use crate::{
 pub(super) fn plan(planner: &mut Planner<'_>) -> Option<Ground> {
     let key_name = key_pair::plan(planner);
     if is_seen(planner, Subject::Head, &[Kind::Address, Kind::Instance]) {
-        let fleet = Fleet::of(planner.observed());
-        let mut heads = fleet.heads.iter().copied();
-        address::plan(planner, heads.find(|head| head.state == InstanceState::Running));
+        let heads = match planner.cluster().head.public_address {
+            PublicAddress::Elastic => Fleet::of(planner.observed()).heads,
+            PublicAddress::Dynamic | PublicAddress::None => Vec::new(),
+        };
+        let (head, _) = head::choose(&heads);
+        address::plan(planner, head.filter(|head| head.state == InstanceState::Running));
     }
     if is_seen(planner, Subject::Cluster, &[Kind::Volume]) {
         volume::plan(planner);

@@ -160,12 +160,15 @@ pub fn plan(planner: &mut Planner<'_>) {
     let machines = || inventory.instance.ours.values().filter(|machine| !machine.is_lost());
     for machine in machines() {
         let Some(id) = &machine.root_volume else { continue };
+        let volume = inventory.volume.ours.get(id);
+        if volume.is_some_and(|volume| volume.tags == machine.tags) {
+            continue;
+        }
         // What the machine carries, but for tags that others put on it.
         let ours =
             |key: &str| key == tags::NAME || key.starts_with(tags::PREFIX) || planner.cluster().tags.contains_key(key);
         let mut wanted = machine.tags.clone();
         wanted.retain(|key, _| ours(key));
-        let volume = inventory.volume.ours.get(id);
         let nothing = Tags::new();
         let Some(missing) = tags::missing(volume.map_or(&nothing, |volume| &volume.tags), &wanted) else {
             continue;

@@ -1,6 +1,7 @@
 //! The harness: what a test starts, how it waits, and where the logs go.
 
 pub(crate) mod account;
+pub(crate) mod aws;
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
 pub(crate) mod controller;
