@@ -1,5 +1,7 @@
 //! The Events that an execution publishes: one for each change on AWS, naming the id, and one for each refusal.
 
+use sha2::{Digest, Sha256};
+
 use crate::{
     aws::{Access, AwsCall, ErrorClass},
     execute::{Effect, Failure, KubernetesError},
@@ -53,7 +55,9 @@ impl Event {
                     Answer::Done | Answer::Bucket(_) => change.to_string(),
                     _ => format!("{change}: {}", Effect::Aws(answer.clone())),
                 };
-                tell(false, &past(change.call()), &note)
+                // What was done on different things, or made different things, is never one Event counted twice.
+                let action = format!("{}/{}", change.call().action(), fingerprint(&note));
+                Some(Self::new(false, &past(change.call()), &action, &note))
             }
             (Action::CreateKey, Ok(_)) => tell(false, "KeyCreated", "created the cluster's key and its Secret"),
             (_, Err(Failure::Aws(error))) => match error.class {
@@ -94,6 +98,12 @@ pub fn past(call: AwsCall) -> String {
     format!("{noun}{done}")
 }
 
+/// A short word that is another for another text.
+fn fingerprint(text: &str) -> String {
+    let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(text));
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
+}
+
 /// AWS's codes may hold dots: `InvalidGroup.NotFound`; a reason may not.
 fn camel_case(code: &str) -> String {
     code.chars().filter(char::is_ascii_alphanumeric).collect()
@@ -123,6 +133,13 @@ mod tests {
             cidr: "10.0.0.0/16".into(),
             tags: crate::tags::Tags::new(),
         }))
+    }
+
+    #[test]
+    fn another_thing_made_is_another_event_and_the_same_refusal_is_the_same() {
+        let made = |id: &str| Event::of(&create(), &Ok(Effect::Aws(Answer::Created(id.into())))).unwrap();
+        assert_ne!(made("vpc-1").action, made("vpc-2").action);
+        assert_eq!(made("vpc-1").action, made("vpc-1").action);
     }
 
     #[test]
