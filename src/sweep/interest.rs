@@ -33,7 +33,7 @@ pub enum Changed {
 /// What differs from the sweep before, by whatever says whose it is.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    uids: BTreeSet<String>,
+    pub(super) uids: BTreeSet<String>,
     pub(super) vpc_ids: BTreeSet<String>,
     ids: BTreeSet<String>,
     paths: BTreeSet<String>,

@@ -341,6 +341,7 @@ impl Sweeps {
         touched
             .vpc_ids
             .extend(sweep.vpc_ids().iter().filter(|vpc| newly_covered(vpc)).cloned());
+        self.note_owners(&mut touched);
         let is_first = previous.is_none();
         if kind == Kind::Vpc {
             self.cover_found_vpcs(&sweep, scope);
@@ -366,6 +367,15 @@ impl Sweeps {
             (!clusters.is_empty()).then(|| Changed::Clusters(Arc::new(clusters)))
         };
         Published { misses, told }
+    }
+
+    /// Whose the touched VPCs are by their tags: a cluster whose status was lost does not name its VPC itself.
+    fn note_owners(&self, touched: &mut Touched) {
+        let snapshot = self.snapshot();
+        let Some(vpcs) = snapshot.sweep(Kind::Vpc) else { return };
+        let found = touched.vpc_ids.iter().filter_map(|id| vpcs.get(id));
+        let owners = found.filter_map(|vpc| owner(vpc, &self.token_prefix));
+        touched.uids.extend(owners.map(ToOwned::to_owned));
     }
 
     /// VPCs that are ours by their tag and were not looked into yet (their cluster's status was lost): look at once.

@@ -374,8 +374,9 @@ async fn those_are_told_whose_content_changed_and_all_at_the_start() {
 }
 
 #[tokio::test]
-async fn a_vpc_of_ours_that_no_status_names_is_looked_into_at_once() {
+async fn a_vpc_of_ours_that_no_status_names_is_looked_into_at_once_and_its_cluster_is_told() {
     let running = run(Account::default(), on_request());
+    let mut changes = running.sweeps.changes();
     *lock(&running.account.vpcs) = vec![Vpc {
         id: "vpc-9".into(),
         cidr: "10.0.0.0/16".into(),
@@ -390,6 +391,8 @@ async fn a_vpc_of_ours_that_no_status_names_is_looked_into_at_once() {
     };
     until(|| shortcoming().is_none()).await;
     assert!(running.account.times(Kind::Subnet) <= 2);
+    let told = Changed::Clusters(Arc::new(BTreeSet::from(["u-1".to_owned()])));
+    until(|| changes.try_recv().as_ref() == Ok(&told)).await;
 }
 
 #[tokio::test]
