@@ -3,10 +3,12 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
+    api::RayClusterStatus,
     aws::{Access, AwsCall, ErrorClass},
     execute::{Effect, Failure, KubernetesError},
     plan::Action,
     resources::Answer,
+    status::ConditionType,
 };
 
 /// Longest note that Kubernetes takes, in bytes.
@@ -75,6 +77,19 @@ impl Event {
             (_, Ok(_) | Err(Failure::Kubernetes(_))) => None,
         }
     }
+}
+
+/// The Event of a deletion that something blocks; `None` while the status before said the same.
+#[must_use]
+pub fn blocked(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Event> {
+    let name = ConditionType::DeletionBlocked.name();
+    let of = |status: &RayClusterStatus| {
+        let mut conditions = status.conditions.iter();
+        let blocked = conditions.find(|condition| condition.type_ == name && condition.status == "True");
+        blocked.map(|condition| (condition.reason.clone(), condition.message.clone()))
+    };
+    let (reason, message) = of(now)?;
+    (of(before).as_ref() != Some(&(reason.clone(), message.clone()))).then(|| Event::new(true, name, &reason, &message))
 }
 
 /// What a call did, as a reason: `CreateVpc` -> `VpcCreated`.
@@ -180,6 +195,26 @@ mod tests {
         let event = Event::of(&create(), &Err(error.into())).unwrap();
         assert_eq!((event.is_warning, event.reason.as_str()), (true, "VpcLimitExceeded"));
         assert!(event.note.len() <= MAX_NOTE && event.note.ends_with("..."));
+    }
+
+    #[test]
+    fn a_blocked_deletion_is_told_once_and_again_when_something_else_blocks_it() {
+        let status = |message: &str| RayClusterStatus {
+            conditions: serde_json::from_value(serde_json::json!([{
+                "type": "DeletionBlocked", "status": "True", "reason": "ForeignResource", "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]))
+            .unwrap(),
+            ..RayClusterStatus::default()
+        };
+        let event = blocked(&RayClusterStatus::default(), &status("eni-1")).unwrap();
+        assert_eq!(
+            (event.is_warning, event.reason.as_str(), event.note.as_str()),
+            (true, "DeletionBlocked", "eni-1")
+        );
+        assert_eq!(blocked(&status("eni-1"), &status("eni-1")), None);
+        assert!(blocked(&status("eni-1"), &status("eni-2")).is_some());
+        assert_eq!(blocked(&status("eni-1"), &RayClusterStatus::default()), None);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use tracing::Instrument;
 
 use super::{
     cache::{Cache, Cached, ObjectName},
-    events::Event,
+    events::{self, Event},
     key,
     kubernetes::ClusterObject,
     namespaces::Namespaces,
@@ -31,7 +31,7 @@ use super::{
 use crate::{
     api::{FINALIZER, Phase, RayCluster, RayClusterStatus, STOPPED},
     aws::ErrorClass,
-    execute::{Bounds, Clock, Effect, Execution, Fact, Failure, Interruption, KubernetesError, Outcome},
+    execute::{Bounds, Clock, Effect, Execution, Fact, Failure, Interruption, Kubernetes, KubernetesError, Outcome},
     memory::Memory,
     metrics::{ErrorKind, Metrics, PassOutcome},
     observe::{Facts, KeySecret, KubeFacts, Observed, Source, observe, settle},
@@ -347,6 +347,9 @@ impl Passes {
                 now: SystemClock.now(),
             });
             self.write(&kubernetes, &name, &status).await?;
+            if let Some(event) = events::blocked(&previous, &status) {
+                kubernetes.publish(event);
+            }
         }
         let (mut due, how) = Self::conclude(&cluster, &outcome, &region, remembered);
         if is_early {
