@@ -23,6 +23,8 @@ mod convergence;
 #[cfg(test)]
 mod crd;
 #[cfg(test)]
+mod deletion;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod network;

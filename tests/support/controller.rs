@@ -30,7 +30,8 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    /// Starts one that looks after `namespace` alone, with short intervals, and waits until it is ready.
+    /// Starts one that looks after `namespace` alone (after all, if it is empty: for a control plane of one's own),
+    /// with short intervals, and waits until it is ready.
     pub(crate) async fn start(plane: &ControlPlane, stand_in: &StandIn, namespace: &str) -> Self {
         Self::start_with(plane, stand_in, namespace, &[]).await
     }
@@ -47,10 +48,10 @@ impl Controller {
     pub(crate) fn prepare(plane: &ControlPlane, stand_in: &StandIn, namespace: &str, flags: &[&str]) -> Self {
         let admin = format!("127.0.0.1:{}", free_port());
         let mut arguments: Vec<OsString> = vec!["run".into()];
-        arguments.extend([
-            format!("--watch-namespace={namespace}").into(),
-            format!("--admin-address={admin}").into(),
-        ]);
+        arguments.push(format!("--admin-address={admin}").into());
+        if !namespace.is_empty() {
+            arguments.push(format!("--watch-namespace={namespace}").into());
+        }
         let names = |flag: &str| flag.split('=').next().map(str::to_owned);
         let given: Vec<_> = flags.iter().map(|flag| names(flag)).collect();
         arguments.extend(

@@ -1,7 +1,7 @@
 //! The stand-in for AWS as a process of its own, and a client of its control endpoint.
 
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -18,6 +18,7 @@ pub(crate) const REGION: &str = "ap-southeast-1";
 pub(crate) struct StandIn {
     process: Process,
     url: String,
+    calls_log: PathBuf,
     agent: ureq::Agent,
 }
 
@@ -57,10 +58,11 @@ impl StandIn {
     /// Starts one with further arguments; its log goes to `target/test-logs/<name>`.
     pub(crate) fn start_with(name: &str, arguments: &[&str]) -> Self {
         let logs = logs(name);
+        let calls_log = logs.join("aws-calls.jsonl");
         let mut program = command(python());
         program
             .args(["-m", "standin", "--port", "0", "--log"])
-            .arg(logs.join("aws-calls.jsonl"))
+            .arg(&calls_log)
             .args(arguments)
             .env("PYTHONPATH", repository().join("deploy/sandbox/aws"));
         let mut process = Process::spawn("stand-in", &logs, program, Output::Piped);
@@ -75,6 +77,7 @@ impl StandIn {
         Self {
             process,
             url: ready.url,
+            calls_log,
             agent,
         }
     }
@@ -224,6 +227,11 @@ impl StandIn {
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
             ("AWS_REGION", REGION),
         ]
+    }
+
+    /// Where it writes each call as a line of JSON.
+    pub(crate) fn calls_log(&self) -> &Path {
+        &self.calls_log
     }
 
     /// Its log, for messages.
