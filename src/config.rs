@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::Ipv4Net;
+use tracing_subscriber::EnvFilter;
 
 use crate::{execute::Bounds, memory::RetryDelays, plan::Limits, sweep::SweepIntervals};
 
@@ -121,7 +122,8 @@ pub struct Config {
         long,
         env = "RAYWARD_LOG",
         value_name = "FILTER",
-        default_value = "rayward=info,warn"
+        default_value = "rayward=info,warn",
+        value_parser = filter
     )]
     pub log: String,
 }
@@ -194,6 +196,14 @@ fn positive(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "write a whole number above zero".to_owned())
 }
 
+/// A filter of the log, kept as text.
+fn filter(text: &str) -> Result<String, String> {
+    match EnvFilter::builder().parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}; write for example rayward=debug,warn")),
+    }
+}
+
 /// A name that can be the value of a tag and a part of an S3 tag filter.
 fn installation(text: &str) -> Result<String, String> {
     let is_fine = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_' | '.');
@@ -246,6 +256,7 @@ mod tests {
             ["--installation", "a b"],
             ["--admin-address", "8080"],
             ["--log-format", "xml"],
+            ["--log", "a=b=c"],
         ] {
             let error = parse(&[&flags.join("=")]).unwrap_err();
             assert!(

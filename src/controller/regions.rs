@@ -11,7 +11,7 @@ use tokio::{sync::broadcast, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    aws::{Aws, AwsError, Clients, Fence, Gate, Image, Observer},
+    aws::{Aws, AwsError, Clients, Fence, Gate, Image, Observer, brake::Braked},
     memory::ExhaustedPools,
     observe::Source,
     sweep::{Changed, SweepIntervals, Sweeps},
@@ -220,7 +220,7 @@ impl Regions {
         if let Some(region) = self.get(name) {
             return region;
         }
-        let aws = self.cloud.connect(name).await;
+        let aws: Arc<dyn Aws> = Arc::new(Braked::new(self.cloud.connect(name).await));
         let region = Arc::new(Region {
             name: name.to_owned(),
             sweeps: Sweeps::new(Arc::clone(&aws), &self.installation, self.intervals.clone()),

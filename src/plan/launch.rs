@@ -357,9 +357,10 @@ impl Ledger {
         }
     }
 
-    /// Enters new launches and drops those that count no more.
+    /// Enters new launches and drops those that count no more; what is open stays, however old.
     pub fn record(&mut self, launches: &[Launch], since: Timestamp) {
-        self.launches.retain(|launch| launch.recorded_at > since);
+        self.launches
+            .retain(|launch| launch.recorded_at > since || launch.state == LaunchState::Open);
         self.launches.extend_from_slice(launches);
         self.last = self.launches.iter().map(|launch| launch.number).max().max(self.last);
         self.held_until = None;
