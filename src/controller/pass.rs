@@ -294,6 +294,13 @@ impl Passes {
             Some(region) => region,
             None => self.regions.connect(&cluster.region).await,
         };
+        let (account, _) = region.account();
+        let sweeps = &region.sweeps;
+        sweeps.track(&cluster.id.uid, interest(&cluster, &previous, &account));
+        if !sweeps.has_looked() {
+            // A region that does not answer at all is told in the status, after this while.
+            let _ = tokio::time::timeout(self.settings.bounds.call_timeout, sweeps.first_look()).await;
+        }
         let (observed, lookups) = self.observe(
             object,
             &cluster,
@@ -418,9 +425,6 @@ impl Passes {
         if matches!(key, Source::Unknown(_)) && !cluster.deleting {
             lookups.push(look_up_key(kubernetes).boxed());
         }
-        region
-            .sweeps
-            .track(&cluster.id.uid, interest(cluster, previous, &account));
         let snapshot = region.sweeps.snapshot();
         remembered.memory.begin_pass(cluster.generation);
         settle(cluster, previous, &snapshot, &mut remembered.memory, window, now);

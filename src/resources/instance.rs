@@ -5,10 +5,12 @@
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, HttpTokensState, InstanceMetadataOptionsRequest, InstanceMetadataTagsState,
-    InstanceNetworkInterfaceSpecification, InstanceStateName, Reservation, ResourceType, ShutdownBehavior,
+    BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, InstanceMetadataOptionsRequest,
+    InstanceMetadataTagsState, InstanceNetworkInterfaceSpecification, InstanceStateName, Reservation, ResourceType,
+    ShutdownBehavior,
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -410,52 +412,49 @@ async fn run(
 pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Instance>, AwsError> {
     let mut filters = scope_filters(scope, "vpc-id");
     filters.push(filter("client-token", [format!("{}*", scope.token_prefix)]));
-    let mut found = BTreeMap::new();
-    for filter in filters {
-        let mut pages = clients
-            .ec2
-            .describe_instances()
-            .filters(filter)
-            .max_results(1000)
-            .into_paginator()
-            .send();
-        while let Some(page) = clients
-            .gate
-            .send(AwsCall::DescribeInstances, "page", pages.try_next())
-            .await?
-        {
-            let machines = page.reservations().iter().flat_map(Reservation::instances);
-            found.extend(
-                machines
-                    .filter_map(from_sdk)
-                    .map(|machine| (machine.id.clone(), machine)),
-            );
-        }
-    }
+    // Side by side: the first look of all is what a new cluster waits for.
+    let found = try_join_all(filters.into_iter().map(|filter| matching(clients, filter))).await?;
+    let found = found.into_iter().flatten().map(|machine| (machine.id.clone(), machine));
+    let mut found: BTreeMap<String, Instance> = found.collect();
     if !found.is_empty() {
-        // Only the failing ones are asked for, so that this stays one page however many machines there are.
-        for check in ["instance-status.status", "system-status.status"] {
-            let request = clients
-                .ec2
-                .describe_instance_status()
-                .filters(filter(check, ["impaired"]));
-            let mut pages = request.max_results(1000).into_paginator().send();
-            while let Some(page) = clients
-                .gate
-                .send(AwsCall::DescribeInstanceStatus, "page", pages.try_next())
-                .await?
-            {
-                for id in page
-                    .instance_statuses()
-                    .iter()
-                    .filter_map(|status| status.instance_id())
-                {
-                    found.entry(id.to_owned()).and_modify(|machine| machine.impaired = true);
-                }
-            }
+        let checks = ["instance-status.status", "system-status.status"];
+        for id in try_join_all(checks.map(|check| failing(clients, check)))
+            .await?
+            .concat()
+        {
+            found.entry(id).and_modify(|machine| machine.impaired = true);
         }
     }
     Ok(found.into_values().collect())
+}
+
+async fn matching(clients: &Clients, filter: Filter) -> Result<Vec<Instance>, AwsError> {
+    let request = clients.ec2.describe_instances().filters(filter);
+    let mut pages = request.max_results(1000).into_paginator().send();
+    let mut found = Vec::new();
+    let call = AwsCall::DescribeInstances;
+    while let Some(page) = clients.gate.send(call, "page", pages.try_next()).await? {
+        let machines = page.reservations().iter().flat_map(Reservation::instances);
+        found.extend(machines.filter_map(from_sdk));
+    }
+    Ok(found)
+}
+
+/// Ids of the instances that fail a status check. Only these are asked for, so that this stays one page however many
+/// machines there are.
+async fn failing(clients: &Clients, check: &str) -> Result<Vec<String>, AwsError> {
+    let request = clients
+        .ec2
+        .describe_instance_status()
+        .filters(filter(check, ["impaired"]));
+    let mut pages = request.max_results(1000).into_paginator().send();
+    let mut found = Vec::new();
+    let call = AwsCall::DescribeInstanceStatus;
+    while let Some(page) = clients.gate.send(call, "page", pages.try_next()).await? {
+        let statuses = page.instance_statuses().iter();
+        found.extend(statuses.filter_map(|status| status.instance_id().map(ToOwned::to_owned)));
+    }
+    Ok(found)
 }
 
 fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instance> {

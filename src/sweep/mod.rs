@@ -68,7 +68,13 @@ struct Line {
 #[derive(Clone, Debug)]
 struct Attempt {
     began: Instant,
+    /// It was not made, because no cluster asks for the kind any more.
+    is_moot: bool,
     error: Option<Arc<str>>,
+}
+
+fn has_looked(last: Option<&Attempt>) -> bool {
+    last.is_some_and(|attempt| !attempt.is_moot)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -209,8 +215,23 @@ impl Sweeps {
     /// Whether every kind that is swept in turn has been looked at, or could not be.
     #[must_use]
     pub fn has_looked(&self) -> bool {
+        self.regular().all(|line| has_looked(line.last.borrow().as_ref()))
+    }
+
+    /// Waits until every kind that is swept in turn has been looked at, or could not be: a pass that began earlier would
+    /// go on for a while with the little that is known.
+    pub async fn first_look(&self) {
+        let looks = self.regular().map(|line| async {
+            let mut last = line.last.subscribe();
+            // It cannot be closed while the line is there.
+            let _ = last.wait_for(|last| has_looked(last.as_ref())).await;
+        });
+        join_all(looks).await;
+    }
+
+    fn regular(&self) -> impl Iterator<Item = &Line> {
         let regular = self.lines.iter().filter(|(kind, _)| !ON_DEMAND.contains(kind));
-        regular.into_iter().all(|(_, line)| line.last.borrow().is_some())
+        regular.map(|(_, line)| line)
     }
 
     /// Things of this installation whose cluster nobody knows: told, never touched. By kind and id.
@@ -308,7 +329,8 @@ impl Sweeps {
             }
             Err(error) => Some(self.failed(kind, line, began, &error)),
         };
-        line.last.send_replace(Some(Attempt { began, error }));
+        let is_moot = false;
+        line.last.send_replace(Some(Attempt { began, is_moot, error }));
     }
 
     fn failed(&self, kind: Kind, line: &Line, began: Instant, error: &AwsError) -> Arc<str> {
@@ -360,7 +382,7 @@ impl Sweeps {
                 .filter(|(other, _)| **other != kind && !ON_DEMAND.contains(other));
             others
                 .into_iter()
-                .all(|(_, line)| line.last.borrow().is_some())
+                .all(|(_, line)| has_looked(line.last.borrow().as_ref()))
                 .then_some(Changed::All)
         } else {
             let clusters = touched.clusters(&lock(&self.tracked), ON_DEMAND.contains(&kind) && is_first);
@@ -410,6 +432,7 @@ impl Sweeps {
             let error: Arc<str> = "no cluster asks for it any more".into();
             line.last.send_replace(Some(Attempt {
                 began: Instant::now(),
+                is_moot: true,
                 error: Some(error),
             }));
         }

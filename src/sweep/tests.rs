@@ -258,6 +258,19 @@ async fn all_who_ask_share_one_sweep_that_begins_after_they_asked() {
 }
 
 #[tokio::test]
+async fn the_first_look_is_awaited_and_is_another_one_when_clusters_come_back() {
+    let running = run(Account::default(), on_request());
+    running.sweeps.track("u-1", interest("u-1"));
+    running.sweeps.first_look().await;
+    assert!(running.sweeps.has_looked() && running.sweeps.snapshot().sweep(Kind::Subnet).is_some());
+    running.sweeps.untrack("u-1");
+    until(|| !running.sweeps.has_looked()).await;
+    running.sweeps.track("u-1", interest("u-1"));
+    running.sweeps.first_look().await;
+    assert_eq!(running.account.times(Kind::Subnet), 2);
+}
+
+#[tokio::test]
 async fn a_slow_kind_holds_no_other_back() {
     let running = run(Account::default(), on_request());
     running.track("u-1").await;

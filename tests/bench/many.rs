@@ -27,7 +27,8 @@ pub(crate) const PART: Part = Part("many");
 const NAMESPACE: &str = "bench";
 const FEW: usize = 100;
 const MANY: usize = 1000;
-/// No pass for so long: the clusters are quiet.
+/// With so few passes in so long, the clusters are quiet.
+const HARDLY_ANY: u64 = 5;
 const QUIET: Duration = Duration::from_secs(3);
 /// How long a thousand new clusters may take to become quiet.
 const SETTLING: Duration = Duration::from_mins(3);
@@ -48,18 +49,18 @@ pub(crate) async fn measure() -> Vec<Figure> {
     let mut clusters = Clusters::new(client);
     clusters.grow(FEW).await;
     let mut few = Served::start(&plane, &clusters);
-    few.become_quiet().await;
+    few.become_quiet(FEW).await;
     let at_few = few.ask("passes");
     drop(few);
     clusters.grow(MANY).await;
     println!("  {MANY} clusters are there; the controller settles them");
     let mut settling = Served::start(&plane, &clusters);
-    settling.become_quiet().await;
+    settling.become_quiet(MANY).await;
     drop(settling);
 
     // The measured one finds everything as it has to be.
     let mut many = Served::start(&plane, &clusters);
-    let seen = many.become_quiet().await;
+    let seen = many.become_quiet(MANY).await;
     let resident = seen["kib"].as_f64().unwrap_or(f64::NAN) / 1024.0;
     let at_many = many.ask("passes");
     let rate = |answer: &Value| answer["perSecond"].as_f64().unwrap_or(f64::NAN);
@@ -213,12 +214,19 @@ impl Served {
         serde_json::from_str(&line).expect("an answer")
     }
 
-    /// Waits until every cluster was looked at and no pass was made for a while.
-    async fn become_quiet(&mut self) -> Value {
+    /// Waits until each of so many clusters was looked at and hardly any pass is made any more.
+    async fn become_quiet(&mut self, clusters: usize) -> Value {
+        let passes = |seen: &Value| seen["passes"].as_u64().unwrap_or_default();
         until("the clusters are quiet", SETTLING, async || {
+            let before = self.ask("quiet");
+            tokio::time::sleep(QUIET).await;
             let seen = self.ask("quiet");
-            let is_quiet = seen["passes"].as_u64() > Some(0) && seen["quiet"].as_u64() >= Some(QUIET.as_secs() * 1000);
-            if is_quiet { Ok(seen) } else { Err(seen.to_string()) }
+            let made = passes(&seen) - passes(&before);
+            if passes(&seen) >= clusters as u64 && made <= HARDLY_ANY {
+                Ok(seen)
+            } else {
+                Err(format!("{made} passes in {QUIET:?}, {} in all", passes(&seen)))
+            }
         })
         .await
     }
