@@ -51,7 +51,7 @@ fn shown(vpcs: &[Vpc]) -> Inventory {
 }
 
 fn swept(began: Instant) -> Snapshot {
-    snapshot(&[began], &Scope::default(), vec![])
+    snapshot(&[began], &Scope::default(), &[])
 }
 
 /// What a cluster is taken to have when a sweep that began then shows these VPCs.

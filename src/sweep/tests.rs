@@ -369,16 +369,16 @@ async fn throttling_of_one_kind_slows_all() {
 async fn those_are_told_whose_content_changed_and_all_at_the_start() {
     let running = run(Account::default(), on_request());
     let mut changes = running.sweeps.changes();
-    let mut changed = machine("i-2", "u-2");
-    *lock(&running.account.machines) = vec![machine("i-1", "u-1"), changed.clone()];
+    let mut second = machine("i-2", "u-2");
+    *lock(&running.account.machines) = vec![machine("i-1", "u-1"), second.clone()];
     for uid in ["u-1", "u-2", "u-3"] {
         running.track(uid).await;
     }
     assert_eq!(changes.recv().await, Ok(Changed::All));
     assert!(changes.try_recv().is_err(), "once, not for each kind");
 
-    changed.state = instance::InstanceState::Stopped;
-    lock(&running.account.machines)[1] = changed;
+    second.state = instance::InstanceState::Stopped;
+    lock(&running.account.machines)[1] = second;
     running.look_again().await.unwrap();
     let told = Changed::Clusters(Arc::new(BTreeSet::from(["u-2".to_owned()])));
     assert_eq!(changes.try_recv(), Ok(told));
@@ -451,7 +451,7 @@ async fn sweeps_that_find_nothing_are_counted_from_the_last_change_on() {
 }
 
 /// A snapshot in which every kind was swept at these times, the last time with these things.
-pub(crate) fn snapshot(began: &[Instant], scope: &Scope, listings: Vec<Listing>) -> Snapshot {
+pub(crate) fn snapshot(began: &[Instant], scope: &Scope, listings: &[Listing]) -> Snapshot {
     let mut snapshot = Snapshot {
         stale_after: SweepIntervals::default().stale_after,
         on_demand: ON_DEMAND,

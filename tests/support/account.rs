@@ -101,7 +101,10 @@ pub(crate) const KEPT: [(&str, usize); 1] = [("bucket", 4)];
 pub(crate) async fn machines(stand_in: &StandIn) -> Vec<Instance> {
     let answer = stand_in.ec2().describe_instances().send().await;
     let answer = answer.expect("a list of instances");
-    let machines = answer.reservations().iter().flat_map(|each| each.instances());
+    let machines = answer
+        .reservations()
+        .iter()
+        .flat_map(aws_sdk_ec2::types::Reservation::instances);
     let is_there =
         |machine: &&Instance| machine.state().and_then(|state| state.name()) != Some(&InstanceStateName::Terminated);
     machines.filter(is_there).cloned().collect()

@@ -104,7 +104,7 @@ fn everywhere() -> Scope {
 }
 
 /// One cluster as sweeps show it that found these things.
-fn look(cluster: &ValidCluster, status: RayClusterStatus, found: Vec<Listing>) -> Observed {
+fn look(cluster: &ValidCluster, status: RayClusterStatus, found: &[Listing]) -> Observed {
     let now = Instant::now();
     look_with(cluster, status, found, &everywhere(), &Memory::new(now), now)
 }
@@ -112,7 +112,7 @@ fn look(cluster: &ValidCluster, status: RayClusterStatus, found: Vec<Listing>) -
 fn look_with(
     cluster: &ValidCluster,
     status: RayClusterStatus,
-    found: Vec<Listing>,
+    found: &[Listing],
     scope: &Scope,
     memory: &Memory,
     now: Instant,
@@ -144,7 +144,7 @@ fn what_carries_our_uid_is_ours_and_what_lies_in_our_vpc_is_seen() {
     let observed = look(
         &own(),
         RayClusterStatus::default(),
-        vec![
+        &[
             Listing::Vpc(vec![vpc("vpc-0a", tagged(UID)), vpc("vpc-0b", tagged("other"))]),
             Listing::Subnet(vec![
                 subnet("subnet-1", "vpc-0a", tagged(UID)),
@@ -168,7 +168,7 @@ fn a_machine_that_lost_its_tags_is_known_by_the_token_that_launched_it() {
     let observed = look(
         &own(),
         RayClusterStatus::default(),
-        vec![Listing::Instance(vec![
+        &[Listing::Instance(vec![
             machine("i-1", "vpc-0b", Tags::new(), token(UID)),
             machine("i-2", "vpc-0b", tagged("another"), token(UID)),
             machine("i-3", "vpc-0b", Tags::new(), token("1111")),
@@ -189,7 +189,7 @@ fn what_lost_its_tags_is_known_by_our_own_record_where_it_lies_in_our_vpc() {
             ]),
         ]
     };
-    let observed = look(&own(), recorded("vpc-0a", "subnet-1"), found());
+    let observed = look(&own(), recorded("vpc-0a", "subnet-1"), &found());
     assert_eq!(ids(&observed.inventory.vpc.ours), ["vpc-0a"]);
     assert_eq!(ids(&observed.inventory.subnet.ours), ["subnet-1"]);
     assert_eq!(ids(&observed.inventory.subnet.others), ["subnet-2"]);
@@ -198,7 +198,7 @@ fn what_lost_its_tags_is_known_by_our_own_record_where_it_lies_in_our_vpc() {
         cluster_uid: Some("another".into()),
         ..recorded("vpc-0a", "subnet-1")
     };
-    let observed = look(&own(), of_another, found());
+    let observed = look(&own(), of_another, &found());
     assert!(
         observed.inventory.vpc.ours.is_empty(),
         "a restored status proves nothing"
@@ -208,7 +208,7 @@ fn what_lost_its_tags_is_known_by_our_own_record_where_it_lies_in_our_vpc() {
         Listing::Vpc(vec![vpc("vpc-0a", tagged(UID)), vpc("vpc-0b", Tags::new())]),
         Listing::Subnet(vec![subnet("subnet-1", "vpc-0b", Tags::new())]),
     ];
-    let observed = look(&own(), recorded("vpc-0a", "subnet-1"), found);
+    let observed = look(&own(), recorded("vpc-0a", "subnet-1"), &found);
     assert!(observed.inventory.subnet.ours.is_empty(), "it lies somewhere else");
 }
 
@@ -217,32 +217,23 @@ fn a_vpc_is_known_by_what_only_we_put_into_it_and_not_by_a_machine_whose_tags_we
     let vpcs = || Listing::Vpc(vec![vpc("vpc-0a", Tags::new())]);
     let status = RayClusterStatus::default;
     let with_subnet = vec![vpcs(), Listing::Subnet(vec![subnet("subnet-1", "vpc-0a", tagged(UID))])];
-    assert_eq!(ids(&look(&own(), status(), with_subnet).inventory.vpc.ours), ["vpc-0a"]);
+    assert_eq!(
+        ids(&look(&own(), status(), &with_subnet).inventory.vpc.ours),
+        ["vpc-0a"]
+    );
     let launched = Listing::Instance(vec![machine(
         "i-1",
         "vpc-0a",
         Tags::new(),
         Some(client_token("inst", UID, 1)),
     )]);
-    let observed = look(&own(), status(), vec![vpcs(), launched]);
+    let observed = look(&own(), status(), &[vpcs(), launched]);
     assert_eq!(ids(&observed.inventory.vpc.ours), ["vpc-0a"]);
     let copied = Listing::Instance(vec![machine("i-1", "vpc-0a", tagged(UID), None)]);
-    assert!(
-        look(&own(), status(), vec![vpcs(), copied])
-            .inventory
-            .vpc
-            .ours
-            .is_empty()
-    );
+    assert!(look(&own(), status(), &[vpcs(), copied]).inventory.vpc.ours.is_empty());
     let others = Listing::Vpc(vec![vpc("vpc-0a", tagged("other"))]);
     let inside = Listing::Subnet(vec![subnet("subnet-1", "vpc-0a", tagged(UID))]);
-    assert!(
-        look(&own(), status(), vec![others, inside])
-            .inventory
-            .vpc
-            .ours
-            .is_empty()
-    );
+    assert!(look(&own(), status(), &[others, inside]).inventory.vpc.ours.is_empty());
 }
 
 #[test]
@@ -255,7 +246,7 @@ fn what_the_user_brought_is_never_ours_whatever_tags_and_record_say() {
         ]),
         Listing::Instance(vec![machine("i-1", "vpc-0a", tagged(UID), None)]),
     ];
-    let observed = look(&brought(), recorded("vpc-0a", "subnet-0b"), found);
+    let observed = look(&brought(), recorded("vpc-0a", "subnet-0b"), &found);
     let inventory = &observed.inventory;
     assert!(inventory.vpc.ours.is_empty() && inventory.subnet.ours.is_empty());
     assert_eq!(ids(&inventory.vpc.others), ["vpc-0a"]);
@@ -272,7 +263,7 @@ fn the_users_key_pair_is_seen_by_its_name() {
         tags: Tags::new(),
     };
     let found = vec![Listing::KeyPair(vec![pair("key-1", "mine"), pair("key-2", "theirs")])];
-    let observed = look(&own(), RayClusterStatus::default(), found);
+    let observed = look(&own(), RayClusterStatus::default(), &found);
     assert_eq!(ids(&observed.inventory.key_pair.others), ["key-1"]);
 }
 
@@ -286,16 +277,16 @@ fn a_kind_is_swept_when_all_vpcs_of_the_cluster_were_looked_into() {
         },
     );
     let memory = Memory::new(now);
-    let look = |cluster: &ValidCluster, status, found, memory: &Memory| {
+    let look = |cluster: &ValidCluster, status, found: &[Listing], memory: &Memory| {
         look_with(cluster, status, found, &nowhere, memory, now)
     };
-    let fresh = look(&own(), RayClusterStatus::default(), vec![], &memory);
+    let fresh = look(&own(), RayClusterStatus::default(), &[], &memory);
     assert_eq!(
         fresh.inventory.subnet.swept,
         Source::Known(()),
         "a new cluster has no VPC"
     );
-    let Source::Unknown(why) = look(&brought(), RayClusterStatus::default(), vec![], &memory)
+    let Source::Unknown(why) = look(&brought(), RayClusterStatus::default(), &[], &memory)
         .inventory
         .subnet
         .swept
@@ -306,7 +297,7 @@ fn a_kind_is_swept_when_all_vpcs_of_the_cluster_were_looked_into() {
 
     let found = || vec![Listing::Vpc(vec![vpc("vpc-0a", tagged(UID))])];
     let status = RayClusterStatus::default;
-    let observed = look(&own(), status(), found(), &memory);
+    let observed = look(&own(), status(), &found(), &memory);
     assert!(matches!(observed.inventory.subnet.swept, Source::Unknown(_)));
     let mut made = Memory::new(now);
     let change = Change::Vpc(VpcChange::Create {
@@ -314,7 +305,7 @@ fn a_kind_is_swept_when_all_vpcs_of_the_cluster_were_looked_into() {
         tags: Tags::new(),
     });
     made.performed("k", change, Answer::Created("vpc-0a".into()), now);
-    let observed = look(&own(), status(), found(), &made);
+    let observed = look(&own(), status(), &found(), &made);
     assert_eq!(
         observed.inventory.subnet.swept,
         Source::Known(()),
@@ -334,7 +325,7 @@ fn a_predecessor_is_alive_with_our_name_and_another_uid() {
         Listing::Vpc(vec![vpc("vpc-0a", tagged(UID)), released]),
         Listing::Instance(vec![machine("i-1", "vpc-0b", tagged("older"), None), gone]),
     ];
-    let observed = look(&own(), RayClusterStatus::default(), found);
+    let observed = look(&own(), RayClusterStatus::default(), &found);
     assert_eq!(observed.predecessors, ["i-1"]);
 }
 
@@ -352,8 +343,8 @@ fn the_record_of_launches_of_another_object_counts_as_lost() {
         cluster_uid: Some("another".into()),
         ..status.clone()
     };
-    assert_eq!(look(&own(), status, vec![]).ledger.last, Some(7));
-    let observed = look(&own(), other, vec![]);
+    assert_eq!(look(&own(), status, &[]).ledger.last, Some(7));
+    let observed = look(&own(), other, &[]);
     assert_eq!(
         (observed.ledger, observed.recorded),
         (Ledger::default(), RayClusterStatus::default())
@@ -364,7 +355,7 @@ fn the_record_of_launches_of_another_object_counts_as_lost() {
 fn the_ages_are_those_of_the_sweeps() {
     let now = Instant::now();
     let began = now - Duration::from_secs(20);
-    let swept = snapshot(&[began], &everywhere(), vec![]);
+    let swept = snapshot(&[began], &everywhere(), &[]);
     let (cluster, memory) = (own(), Memory::new(now));
     let never = Snapshot::default();
     let facts = |snapshot| Facts {
