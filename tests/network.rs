@@ -273,6 +273,12 @@ impl World {
     fn vpc(&self) -> String {
         one(&self.observed.inventory.vpc.ours)
     }
+
+    fn public_subnet(&self) -> String {
+        let mut subnets = self.observed.inventory.subnet.ours.values();
+        let public = subnets.find(|subnet| subnet.maps_public_addresses);
+        public.expect("a public subnet").id.clone()
+    }
 }
 
 /// The one id.
@@ -343,21 +349,12 @@ async fn the_longest_chain_of_calls_is_three() {
 }
 
 #[tokio::test]
-async fn what_somebody_changes_is_put_right() {
+async fn routes_and_associations_that_somebody_changes_are_put_right() {
     let mut world = World::made(&lab_network(), "Dynamic").await;
     let ec2 = world.stand_in.ec2();
-    let vpc = world.vpc();
+    let (vpc, public) = (world.vpc(), world.public_subnet());
     let inventory = &world.observed.inventory;
-    let (gateway, table) = (one(&inventory.internet_gateway.ours), one(&inventory.route_table.ours));
-    let group = one(&inventory.security_group.ours);
-    let public = inventory
-        .subnet
-        .ours
-        .values()
-        .find(|subnet| subnet.maps_public_addresses);
-    let public = public.expect("a public subnet").id.clone();
-    let head = inventory.instance.ours.values().next().expect("a head");
-    let (head, disk) = (head.id.clone(), head.root_volume.clone().expect("a disk"));
+    let (table, head) = (one(&inventory.route_table.ours), one(&inventory.instance.ours));
 
     let route = ec2
         .delete_route()
@@ -393,6 +390,14 @@ async fn what_somebody_changes_is_put_right() {
         .association_id(self::association(&world, &public));
     moved.send().await.expect("the association moves");
     world.repairs(&["in place of"]).await;
+}
+
+#[tokio::test]
+async fn rules_and_settings_that_somebody_changes_are_put_right() {
+    let mut world = World::made(&lab_network(), "None").await;
+    let ec2 = world.stand_in.ec2();
+    let (vpc, public) = (world.vpc(), world.public_subnet());
+    let group = one(&world.observed.inventory.security_group.ours);
 
     let rule = |port: i32, cidr: &str| {
         let range = IpRange::builder().cidr_ip(cidr).build();
@@ -442,8 +447,20 @@ async fn what_somebody_changes_is_put_right() {
     world
         .repairs(&["DNS host names were off", "public addresses were off"])
         .await;
+}
 
-    let pair = one(&world.observed.inventory.key_pair.ours);
+#[tokio::test]
+async fn tags_that_somebody_removes_come_back() {
+    let mut world = World::made(&lab_network(), "None").await;
+    let ec2 = world.stand_in.ec2();
+    let (vpc, public) = (world.vpc(), world.public_subnet());
+    let inventory = &world.observed.inventory;
+    let (gateway, table) = (one(&inventory.internet_gateway.ours), one(&inventory.route_table.ours));
+    let group = one(&inventory.security_group.ours);
+    let pair = one(&inventory.key_pair.ours);
+    let head = inventory.instance.ours.values().next().expect("a head");
+    let disk = head.root_volume.clone().expect("a disk");
+
     let tags = ec2
         .delete_tags()
         .resources(&vpc)
