@@ -55,8 +55,11 @@ impl<'a> Fleet<'a> {
         }
         // The oldest launch first, and ids where launches are equal, so that every pass sees the same order.
         let order = |machine: &&Instance| (machine.launch(), machine.id.clone());
-        fleet.heads.sort_by_key(order);
-        fleet.workers.values_mut().for_each(|group| group.sort_by_key(order));
+        fleet.heads.sort_by_cached_key(order);
+        fleet
+            .workers
+            .values_mut()
+            .for_each(|group| group.sort_by_cached_key(order));
         fleet
     }
 
@@ -116,13 +119,9 @@ fn role(machine: &Instance, observed: &Observed) -> Role {
 
 /// Plans to put back the tags that machines lost, and tells of those that nobody can place.
 pub(super) fn repair_tags(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
-    for head in &fleet.heads {
-        repair(planner, Subject::Head, head, None);
-    }
+    repair(planner, Subject::Head, &fleet.heads, None);
     for (group, workers) in &fleet.workers {
-        for worker in workers {
-            repair(planner, Subject::Workers, worker, Some(group));
-        }
+        repair(planner, Subject::Workers, workers, Some(group));
     }
     for machine in &fleet.unassigned {
         let what = "was launched by Rayward for this cluster, but its tags and the record of its launch are gone: it \
@@ -131,11 +130,17 @@ pub(super) fn repair_tags(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
     }
 }
 
-fn repair(planner: &mut Planner<'_>, subject: Subject, machine: &Instance, group: Option<&str>) {
-    let mut wanted = planner.tags(if group.is_some() { WORKER } else { HEAD }, group);
-    if let Some(number) = machine.launch() {
-        wanted.insert(tags::LAUNCH.into(), number.to_string());
+fn repair(planner: &mut Planner<'_>, subject: Subject, machines: &[&Instance], group: Option<&str>) {
+    let of_all = planner.tags(if group.is_some() { WORKER } else { HEAD }, group);
+    // Machines of one launch and image have the same tags.
+    for alike in machines.chunk_by(|a, b| a.launch() == b.launch() && a.image_id == b.image_id) {
+        let mut wanted = of_all.clone();
+        if let Some(number) = alike[0].launch() {
+            wanted.insert(tags::LAUNCH.into(), number.to_string());
+        }
+        wanted.insert(tags::REVISION.into(), revision(&alike[0].image_id));
+        for machine in alike {
+            planner.repair_tags(subject, Kind::Instance, *machine, &wanted);
+        }
     }
-    wanted.insert(tags::REVISION.into(), revision(&machine.image_id));
-    planner.repair_tags(subject, Kind::Instance, machine, &wanted);
 }

@@ -155,8 +155,11 @@ pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String>
 
 /// Which machines go when there are more than `wanted`: those that do not run first, then the newest.
 fn surplus<'a>(machines: &[&'a Instance], wanted: usize) -> Vec<&'a Instance> {
+    if machines.len() <= wanted {
+        return Vec::new();
+    }
     let mut ordered: Vec<&Instance> = machines.to_vec();
-    ordered.sort_by_key(|machine| {
+    ordered.sort_by_cached_key(|machine| {
         (
             machine.state != InstanceState::Running,
             machine.launch(),
@@ -164,7 +167,7 @@ fn surplus<'a>(machines: &[&'a Instance], wanted: usize) -> Vec<&'a Instance> {
             machine.id.clone(),
         )
     });
-    ordered.split_off(wanted.min(ordered.len()))
+    ordered.split_off(wanted)
 }
 
 /// Plans to start what was stopped, and waits for what is between two states.
