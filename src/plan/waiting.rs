@@ -96,7 +96,7 @@ reasons! {
     PredecessorAlive,
     /// The Secret with the controller's key is gone while machines live.
     KeyLost,
-    /// Something that is not ours is in the way of deletion.
+    /// Something that is not ours is in the way: of a deletion, or of what the spec asks for.
     ForeignResource,
     /// A bucket holds data, and nobody confirmed its deletion.
     BucketHoldsData,
