@@ -259,7 +259,8 @@ fn create(planner: &mut Planner<'_>, vpc_id: &str, spec: &spec::Subnet) {
     let mut all = planner.observed().inventory.subnet.all();
     if let Some(other) = all.find(|other| other.vpc_id == vpc_id && overlaps(&other.cidr)) {
         let message = format!(
-            "subnet {} ({}) is in the way of subnet {} ({}) in {vpc_id} and does not carry this cluster's tags: delete it",
+            "subnet {} ({}) is in the way of subnet {} ({}) in {vpc_id} and does not carry this cluster's tags: \
+             delete it",
             other.id, other.cidr, spec.name, spec.cidr
         );
         planner.wait(Subject::Network, Reason::ForeignResource, message);
