@@ -68,6 +68,16 @@ def test_deleting_with_a_value_deletes_only_that_value(ec2: Any, network: Networ
     assert refused(ec2.delete_tags, Resources=[network.vpc], Tags=[tag("aws:x")]) == "InvalidParameterValue"
 
 
+def test_deleting_without_naming_any_deletes_all(ec2: Any, network: Network) -> None:
+    for resource in (network.vpc, network.subnet):
+        ec2.create_tags(Resources=[resource], Tags=[tag("a"), tag("b")])
+    ec2.delete_tags(Resources=[network.vpc])
+    [vpc] = ec2.describe_vpcs(VpcIds=[network.vpc])["Vpcs"]
+    assert vpc.get("Tags", []) == []
+    [subnet] = ec2.describe_subnets(SubnetIds=[network.subnet])["Subnets"]
+    assert subnet["Tags"] == [tag("a"), tag("b")]
+
+
 def test_tags_of_every_kind_are_listed(ec2: Any, network: Network) -> None:
     interface = ec2.create_network_interface(SubnetId=network.subnet)["NetworkInterface"]["NetworkInterfaceId"]
     kinds = {

@@ -83,9 +83,14 @@ def check_tags(world: World, call: Call) -> None:
 
 @EC2.before("DeleteTags")
 def check_deleted(world: World, call: Call) -> None:
-    """AWS's own tags cannot be deleted."""
-    _resources(call)
+    """AWS's own tags cannot be deleted. Where no tags are named, all others are."""
+    resources = _resources(call)
     _check_reserved([str(tag.get("Key", "")) for tag in call.params.get("Tags", [])])
+    if not call.params.get("Tags"):
+        for each in resources:
+            present = ec2(call).tags.get(each, {})
+            for key in [key for key in present if not key.lower().startswith("aws:")]:
+                del present[key]
 
 
 @EC2.before("ModifyInstanceMetadataOptions")
