@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 use kube::{
     Api, Client, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, Request},
 };
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -123,24 +123,33 @@ impl ClusterObject {
         if status::is_same(&last.status, status) {
             return Ok(());
         }
-        self.apply_status(&mut last, status).await
+        self.replace_status(&mut last, status).await
     }
 
-    async fn apply_status(&self, last: &mut Last, status: &RayClusterStatus) -> Result<(), KubernetesError> {
+    /// Puts `status` in the place of whatever is there. An apply would leave beside it what others wrote: a restored
+    /// backup's record of launches and half of its conditions.
+    async fn replace_status(&self, last: &mut Last, status: &RayClusterStatus) -> Result<(), KubernetesError> {
         let what = format!("write the status of {}", self.name());
-        let patch = Patch::Apply(json!({
+        let failed = |message: String| KubernetesError::Failed {
+            what: what.clone(),
+            message,
+        };
+        let object = json!({
             "apiVersion": RayCluster::api_version(&()),
             "kind": RayCluster::kind(&()),
-            "metadata": {"name": self.name, "uid": self.uid, "resourceVersion": last.version},
+            "metadata": {
+                "name": self.name,
+                "namespace": self.namespace,
+                "uid": self.uid,
+                "resourceVersion": last.version,
+            },
             "status": status,
-        }));
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        let written = limit(
-            &what,
-            self.timeout,
-            self.api().patch_status(&self.name, &params, &patch),
-        )
-        .await;
+        });
+        let body = serde_json::to_vec(&object).map_err(|error| failed(error.to_string()))?;
+        let request = Request::new(self.api().resource_url())
+            .replace_subresource("status", &self.name, &written_by_us(), body)
+            .map_err(|error| failed(error.to_string()))?;
+        let written = limit(&what, self.timeout, self.client.request(request)).await;
         self.enter(last, written).await?;
         last.status.clone_from(status);
         Ok(())
@@ -212,7 +221,7 @@ impl Kubernetes for ClusterObject {
             launches_held_until: ledger.held_until,
             ..last.status.clone()
         };
-        self.apply_status(&mut last, &status).await
+        self.replace_status(&mut last, &status).await
     }
 
     async fn create_key(&self) -> Result<KeySecret, KubernetesError> {
@@ -229,11 +238,7 @@ impl Kubernetes for ClusterObject {
             what: what.clone(),
             message,
         })?;
-        let params = PostParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PostParams::default()
-        };
-        match limit(&what, self.timeout, self.secrets().create(&params, &secret)).await {
+        match limit(&what, self.timeout, self.secrets().create(&written_by_us(), &secret)).await {
             Ok(created) => Ok(key::read(&created, &self.uid)),
             // Somebody was there first; perhaps we, with an answer that was lost.
             Err(KubernetesError::Conflict(_)) => self.key().await,
@@ -274,6 +279,13 @@ impl Kubernetes for ClusterObject {
 
     fn publish(&self, event: Event) {
         self.recorder.publish(&self.reference, event);
+    }
+}
+
+fn written_by_us() -> PostParams {
+    PostParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PostParams::default()
     }
 }
 
