@@ -21,11 +21,15 @@ mod buckets;
 #[cfg(test)]
 mod convergence;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod crd;
 #[cfg(test)]
 mod deletion;
 #[cfg(test)]
 mod generated;
+#[cfg(test)]
+mod identity;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
