@@ -344,25 +344,38 @@ impl Passes {
         }
         let is_early = is_early(&cluster, &outcome, &previous, remembered);
         if outcome.interrupted != Some(Interruption::Conflict) && !is_early {
-            let status = status::status(&status::StatusInputs {
-                cluster: &cluster,
-                observed: &outcome.observed,
-                plan: &outcome.plan,
-                limits: &self.settings.limits,
-                previous: &previous,
-                key_secret: &key::secret_name(&cluster.id.name),
-                now: SystemClock.now(),
-            });
-            self.write(&kubernetes, &name, &status).await?;
-            if let Some(event) = events::blocked(&previous, &status) {
-                kubernetes.publish(event);
-            }
+            self.tell(&kubernetes, &name, &cluster, &outcome, &previous).await?;
         }
         let (mut due, how) = Self::conclude(&cluster, &outcome, &region, remembered);
         if is_early {
             due.next = due.next.at_latest(FIRST_LOOK);
         }
         Ok((due, how))
+    }
+
+    /// Writes what came of a pass into the status, and publishes what a person should hear of.
+    async fn tell(
+        &self,
+        kubernetes: &ClusterObject,
+        name: &ObjectName,
+        cluster: &ValidCluster,
+        outcome: &Outcome,
+        previous: &RayClusterStatus,
+    ) -> Result<(), KubernetesError> {
+        let status = status::status(&status::StatusInputs {
+            cluster,
+            observed: &outcome.observed,
+            plan: &outcome.plan,
+            limits: &self.settings.limits,
+            previous,
+            key_secret: &key::secret_name(&cluster.id.name),
+            now: SystemClock.now(),
+        });
+        self.write(kubernetes, name, &status).await?;
+        if let Some(event) = events::blocked(previous, &status) {
+            kubernetes.publish(event);
+        }
+        Ok(())
     }
 
     /// Writes the status if it says something else than before.
