@@ -215,9 +215,12 @@ async fn kills_while_many_calls_are_on_their_way_leave_nothing_twice_and_nothing
 
 #[tokio::test]
 async fn kills_while_aws_shows_what_was_before_leave_nothing_twice_and_nothing_undone() {
-    let ordeal = Ordeal::begin(|chance| match chance.random_bool(0.5) {
-        true => Moment::Change(chance.random_range(1..=10)),
-        false => Moment::Milliseconds(chance.random_range(100..=1200)),
+    let ordeal = Ordeal::begin(|chance| {
+        if chance.random_bool(0.5) {
+            Moment::Change(chance.random_range(1..=10))
+        } else {
+            Moment::Milliseconds(chance.random_range(100..=1200))
+        }
     })
     .await;
     ordeal.scene.aws.set(&json!({"stale_seconds": 0.5}));

@@ -295,7 +295,7 @@ async fn a_bucket_with_data_goes_only_when_a_person_says_so() {
         .await
         .expect("it is accepted");
     scene.aws.further_calls("ListBuckets", 3).await;
-    assert_eq!(scene.made().await["bucket"], [bucket.clone()]);
+    assert_eq!(scene.made().await["bucket"], [bucket.as_str()]);
     let versions = s3.list_object_versions().bucket(&bucket).send().await.expect("a list");
     assert_eq!((versions.versions().len(), versions.delete_markers().len()), (2, 1));
 
