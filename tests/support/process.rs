@@ -5,11 +5,13 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{io, thread};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use super::wait::Waited;
 
 /// A running program. Dropping it kills it.
 pub(crate) struct Process {
@@ -77,13 +79,13 @@ impl Process {
 
     /// Waits until it ends by itself; panics with the end of its log after `deadline`.
     pub(crate) fn wait(&mut self, deadline: Duration) -> ExitStatus {
-        let started = Instant::now();
+        let mut waited = Waited::nothing();
         loop {
             if let Some(status) = self.ended() {
                 return status;
             }
             assert!(
-                started.elapsed() < deadline,
+                waited.so_far() < deadline,
                 "{} still runs after {deadline:?}\n{}",
                 self.name,
                 self.log_tail()
