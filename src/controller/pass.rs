@@ -255,6 +255,22 @@ impl Passes {
         self.metrics.cluster(&name.namespace, &name.name, None);
     }
 
+    /// The region of a cluster, which is looked at for this cluster too, and was looked at before.
+    async fn region_of(&self, cluster: &ValidCluster, previous: &RayClusterStatus) -> Arc<Region> {
+        let region = match self.regions.get(&cluster.region) {
+            Some(region) => region,
+            None => self.regions.connect(&cluster.region).await,
+        };
+        let (account, _) = region.account();
+        let sweeps = &region.sweeps;
+        sweeps.track(&cluster.id.uid, interest(cluster, previous, &account));
+        if !sweeps.has_looked() {
+            // A region that does not answer at all is told in the status, after this while.
+            let _ = tokio::time::timeout(self.settings.bounds.call_timeout, sweeps.first_look()).await;
+        }
+        region
+    }
+
     async fn look(
         &self,
         object: &RayCluster,
@@ -290,17 +306,7 @@ impl Passes {
         let previous = self
             .first_record(&cluster, has_finalizer, previous, &kubernetes)
             .await?;
-        let region = match self.regions.get(&cluster.region) {
-            Some(region) => region,
-            None => self.regions.connect(&cluster.region).await,
-        };
-        let (account, _) = region.account();
-        let sweeps = &region.sweeps;
-        sweeps.track(&cluster.id.uid, interest(&cluster, &previous, &account));
-        if !sweeps.has_looked() {
-            // A region that does not answer at all is told in the status, after this while.
-            let _ = tokio::time::timeout(self.settings.bounds.call_timeout, sweeps.first_look()).await;
-        }
+        let region = self.region_of(&cluster, &previous).await;
         let (observed, lookups) = self.observe(
             object,
             &cluster,
