@@ -10,6 +10,8 @@ use crate::{execute::Bounds, memory::RetryDelays, plan::Limits, sweep::SweepInte
 
 /// How many actions of one cluster run side by side.
 const WIDTH: usize = 16;
+/// First pause after a throttled call; all changes of the region go slower besides.
+const THROTTLED: Duration = Duration::from_secs(2);
 
 /// Makes Ray clusters true on AWS and keeps them true.
 #[derive(Debug, Parser)]
@@ -163,6 +165,7 @@ impl Config {
             launch_window: self.launch_window,
             delays: RetryDelays {
                 capacity: self.capacity_skip,
+                throttled: THROTTLED,
                 ..RetryDelays::default()
             },
         }

@@ -22,6 +22,8 @@ use crate::{
 
 /// Bound on what is remembered of changes; a cluster of every kind and size needs fewer within the window.
 const MAX_EXPECTATIONS: usize = 256;
+/// How long something is not made again that may have been made unseen, while AWS cannot be looked at.
+const UNSEEN: Duration = Duration::from_hours(1);
 /// Bound on what is remembered of refusals: the ones that matter longest stay.
 const MAX_REFUSALS: usize = 64;
 
@@ -34,11 +36,23 @@ struct Expectation {
     at: Instant,
 }
 
+/// Something that may have been made: it is looked for before it is made again, since a VPC knows no client token.
+#[derive(Clone, Debug)]
+struct Unseen {
+    kind: Kind,
+    /// When the call ended.
+    at: Instant,
+    /// Not made again before, even when a look shows that it is not there.
+    until: Timestamp,
+}
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct Memory {
     expectations: VecDeque<Expectation>,
     refusals: BTreeMap<String, Refusal>,
+    /// What may have been made although no answer came, by the action's key.
+    unseen: BTreeMap<String, Unseen>,
     /// VPCs that this process made for the cluster.
     made_vpcs: BTreeSet<String>,
     /// Buckets as they were last looked at or changed: a listing tells their names alone.
@@ -56,6 +70,7 @@ impl Memory {
         Self {
             expectations: VecDeque::new(),
             refusals: BTreeMap::new(),
+            unseen: BTreeMap::new(),
             made_vpcs: BTreeSet::new(),
             buckets: Shelf::default(),
             last_change: now,
@@ -67,7 +82,9 @@ impl Memory {
     pub fn begin_pass(&mut self, generation: i64) {
         if self.generation != generation {
             self.generation = generation;
-            self.refusals.clear();
+            // What may have been made is looked for first, whatever the spec says now.
+            let unseen = &self.unseen;
+            self.refusals.retain(|key, _| unseen.contains_key(key));
         }
     }
 
@@ -107,6 +124,25 @@ impl Memory {
     /// An action that is no change on AWS succeeded.
     pub fn succeeded(&mut self, key: &str) {
         self.refusals.remove(key);
+        self.unseen.remove(key);
+    }
+
+    /// Kinds of which something may have been made although no answer came.
+    #[must_use]
+    pub fn unseen_kinds(&self) -> BTreeSet<Kind> {
+        self.unseen.values().map(|unseen| unseen.kind).collect()
+    }
+
+    /// What may have been made shows in a look that began after the call: it may be made again where it does not.
+    pub fn looked(&mut self, snapshot: &Snapshot) {
+        let refusals = &mut self.refusals;
+        self.unseen.retain(|key, unseen| {
+            let is_seen = snapshot.sweep(unseen.kind).is_some_and(|sweep| sweep.began > unseen.at);
+            if is_seen && let Some(refusal) = refusals.get_mut(key) {
+                refusal.until = unseen.until;
+            }
+            !is_seen
+        });
     }
 
     /// AWS refused a change, or did not answer. `random` lies between 0 and 1; `at` is when the call ended, and a call
@@ -134,15 +170,24 @@ impl Memory {
             .get(key)
             .map_or(0, |refusal| refusal.times)
             .saturating_add(1);
+        let until = now
+            .saturating_add(delays.after(error.class, times, random))
+            .unwrap_or(now);
+        let may_be_unseen = error.class == ErrorClass::Retryable && makes_anew(error.call);
+        if may_be_unseen {
+            self.unseen.insert(key.to_owned(), Unseen { kind, at, until });
+        }
         let refusal = Refusal {
             class: error.class,
             kind,
             code: error.code.clone(),
             message: error.to_string(),
             times,
-            until: now
-                .saturating_add(delays.after(error.class, times, random))
-                .unwrap_or(now),
+            until: if may_be_unseen {
+                now.saturating_add(UNSEEN).unwrap_or(now)
+            } else {
+                until
+            },
         };
         self.refusals.insert(key.to_owned(), refusal);
         if self.refusals.len() > MAX_REFUSALS {
@@ -203,6 +248,20 @@ impl Memory {
             !shown || expectation.makes_or_deletes()
         });
     }
+}
+
+/// Whether a repetition of this call would make a second thing, or meet the first.
+fn makes_anew(call: AwsCall) -> bool {
+    matches!(
+        call,
+        AwsCall::AllocateAddress
+            | AwsCall::CreateInternetGateway
+            | AwsCall::CreateRouteTable
+            | AwsCall::CreateSecurityGroup
+            | AwsCall::CreateSubnet
+            | AwsCall::CreateVpc
+            | AwsCall::ImportKeyPair
+    )
 }
 
 impl Expectation {

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::aws::Fence;
 
 /// How long what is in flight may take after a signal; a pod is given longer than this by default.
-pub const GRACE: Duration = Duration::from_secs(8);
+pub const GRACE: Duration = Duration::from_secs(7);
 
 /// How long the last Events may take after that.
 pub const LAST_WORDS: Duration = Duration::from_secs(1);

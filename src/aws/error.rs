@@ -60,24 +60,34 @@ where
         }
         SdkError::TimeoutError(_) => (ErrorClass::Retryable, "Timeout".into(), "the call timed out".into()),
         SdkError::DispatchFailure(failure) => {
+            let text = in_one_line(error);
+            if text.contains("credential") {
+                let message = "no AWS credentials: give this process a role, a profile or AWS_ACCESS_KEY_ID and \
+                               AWS_SECRET_ACCESS_KEY";
+                return (
+                    ErrorClass::Retryable,
+                    "Credentials".into(),
+                    format!("{message} ({text})"),
+                );
+            }
             let code = if failure.is_timeout() { "Timeout" } else { "Connection" };
-            (
-                ErrorClass::Retryable,
-                code.into(),
-                DisplayErrorContext(error).to_string(),
-            )
+            (ErrorClass::Retryable, code.into(), text)
         }
-        SdkError::ConstructionFailure(_) => (
-            ErrorClass::Terminal,
-            "BadRequest".into(),
-            DisplayErrorContext(error).to_string(),
-        ),
-        _ => (
-            ErrorClass::Retryable,
-            "BadAnswer".into(),
-            DisplayErrorContext(error).to_string(),
-        ),
+        SdkError::ConstructionFailure(_) => (ErrorClass::Terminal, "BadRequest".into(), in_one_line(error)),
+        _ => (ErrorClass::Retryable, "BadAnswer".into(), in_one_line(error)),
     }
+}
+
+/// An error with its causes, short enough for a condition.
+fn in_one_line(error: &(impl Error + 'static)) -> String {
+    const LONGEST: usize = 300;
+    let text = DisplayErrorContext(error).to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let line = words.join(" ");
+    if line.chars().count() <= LONGEST {
+        return line;
+    }
+    line.chars().take(LONGEST).chain("...".chars()).collect()
 }
 
 /// The class of an error code. Sources: EC2's "Error codes for the Amazon EC2 API" and S3's "Error responses".

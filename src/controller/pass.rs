@@ -446,6 +446,7 @@ impl Passes {
         }
         let snapshot = region.sweeps.snapshot();
         remembered.memory.begin_pass(cluster.generation);
+        remembered.memory.looked(&snapshot);
         settle(cluster, previous, &snapshot, &mut remembered.memory, window, now);
         let annotations = object.metadata.annotations.as_ref();
         let observed = observe(Facts {
@@ -542,9 +543,10 @@ impl Passes {
         if lacks_facts(cluster, &outcome.observed) {
             next = next.at_latest(LOOK_AGAIN);
         }
-        let watch = retry::watch(cluster.deleting, &outcome.plan).map(|(kinds, after)| Watch {
+        let unseen = remembered.memory.unseen_kinds();
+        let watch = retry::watch(cluster.deleting, unseen, &outcome.plan).map(|(kinds, after)| Watch {
             region: Arc::clone(region),
-            kinds,
+            kinds: kinds.into_iter().collect(),
             after,
         });
         let how = match outcome.interrupted {

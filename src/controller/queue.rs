@@ -10,6 +10,9 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
+/// Nothing is put off for longer, so that no time runs over.
+const LONGEST: Duration = Duration::from_hours(24);
+
 /// Keys with the time at which each is due.
 #[derive(Debug)]
 pub struct Queue<K> {
@@ -48,7 +51,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 
     /// Looks at `key` after `delay` at the latest.
     pub fn add(&self, key: &K, delay: Duration) {
-        self.state().add(key, Instant::now() + delay);
+        self.state().add(key, Instant::now() + delay.min(LONGEST));
         self.wake.notify_one();
     }
 

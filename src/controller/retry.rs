@@ -1,6 +1,6 @@
 //! When a cluster is looked at again. Refused changes have their times in the plan; this is about the whole pass.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     execute::{Failure, Interruption, Outcome, Performed},
@@ -12,6 +12,8 @@ use crate::{
 const IN_TRANSITION: Duration = Duration::from_secs(4);
 /// How soon a deletion that seems complete is looked at once more.
 const CONFIRMATION: Duration = Duration::from_secs(1);
+/// How soon what may have been made without an answer is looked for: AWS shows new things within a second or two.
+const UNSEEN: Duration = Duration::from_secs(2);
 
 /// When the next pass over a cluster is due at the latest; a change in Kubernetes or on AWS makes it earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +38,19 @@ impl Next {
     }
 }
 
-/// What of AWS a plan waits for, and how soon to look at it; `None` when the sweeps' own intervals will do.
+/// What of AWS a plan waits for, and how soon to look at it; `None` when the sweeps' own intervals will do. Of the
+/// kinds in `unseen` something may have been made although no answer came.
 #[must_use]
-pub fn watch(deleting: bool, plan: &Plan) -> Option<(Vec<Kind>, Duration)> {
-    let kinds = |subject: Subject| -> Vec<Kind> {
+pub fn watch(deleting: bool, unseen: BTreeSet<Kind>, plan: &Plan) -> Option<(BTreeSet<Kind>, Duration)> {
+    let kinds = |subject: Subject| -> BTreeSet<Kind> {
         match subject {
-            _ if deleting => Kind::ALL.to_vec(),
-            Subject::Head | Subject::Workers => vec![Kind::Instance],
+            _ if deleting => Kind::ALL.iter().copied().collect(),
+            Subject::Head | Subject::Workers => BTreeSet::from([Kind::Instance]),
             Subject::Network => {
                 let is_network = |kind: &&Kind| !matches!(kind, Kind::Instance | Kind::Bucket);
                 Kind::ALL.iter().filter(is_network).copied().collect()
             }
-            Subject::Key | Subject::Buckets | Subject::Cluster => Vec::new(),
+            Subject::Key | Subject::Buckets | Subject::Cluster => BTreeSet::new(),
         }
     };
     let watched = plan.waiting.iter().filter_map(|waiting| {
@@ -56,14 +59,15 @@ pub fn watch(deleting: bool, plan: &Plan) -> Option<(Vec<Kind>, Duration)> {
             Reason::MachinesPending | Reason::InTransition => IN_TRANSITION,
             _ => return None,
         };
-        Some((kinds(waiting.subject), after)).filter(|(kinds, _)| !kinds.is_empty())
+        Some((kinds(waiting.subject), after))
     });
-    watched.reduce(|(mut kinds, after), (more, sooner)| {
-        kinds.extend(more);
-        kinds.sort_unstable();
-        kinds.dedup();
-        (kinds, after.min(sooner))
-    })
+    watched
+        .chain(std::iter::once((unseen, UNSEEN)))
+        .filter(|(kinds, _)| !kinds.is_empty())
+        .reduce(|(mut kinds, after), (more, sooner)| {
+            kinds.extend(more);
+            (kinds, after.min(sooner))
+        })
 }
 
 /// When a pass is made again after `outcome`. `failures` counts passes in a row that Kubernetes failed, this one
@@ -115,12 +119,19 @@ mod tests {
 
     #[test]
     fn only_what_changes_by_itself_is_watched() {
-        assert_eq!(watch(false, &waiting(&[(Subject::Head, Reason::Refused)])), None);
+        let none = BTreeSet::new;
+        assert_eq!(
+            watch(false, none(), &waiting(&[(Subject::Head, Reason::Refused)])),
+            None
+        );
         let pending = waiting(&[
             (Subject::Head, Reason::MachinesPending),
             (Subject::Workers, Reason::InTransition),
         ]);
-        assert_eq!(watch(false, &pending), Some((vec![Kind::Instance], IN_TRANSITION)));
+        assert_eq!(
+            watch(false, none(), &pending),
+            Some((BTreeSet::from([Kind::Instance]), IN_TRANSITION))
+        );
     }
 
     #[test]
@@ -129,7 +140,16 @@ mod tests {
             (Subject::Head, Reason::InTransition),
             (Subject::Cluster, Reason::ConfirmGone),
         ];
-        assert_eq!(watch(true, &waiting(&waits)), Some((Kind::ALL.to_vec(), CONFIRMATION)));
+        assert_eq!(
+            watch(true, BTreeSet::new(), &waiting(&waits)),
+            Some((Kind::ALL.iter().copied().collect(), CONFIRMATION))
+        );
+    }
+
+    #[test]
+    fn what_may_have_been_made_without_an_answer_is_looked_for() {
+        let unseen = BTreeSet::from([Kind::Vpc]);
+        assert_eq!(watch(false, unseen.clone(), &Plan::default()), Some((unseen, UNSEEN)));
     }
 
     #[test]

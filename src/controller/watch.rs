@@ -12,7 +12,8 @@ use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
         WatchStreamExt,
-        watcher::{self, Event, watcher},
+        utils::Backoff,
+        watcher::{self, DefaultBackoff, Event, watcher},
     },
 };
 
@@ -26,6 +27,27 @@ use crate::api::RayCluster;
 /// Objects a page of a list: a page is in memory as text and as objects at the same time.
 const PAGE: u32 = 100;
 
+/// The longest pause before a watch begins anew: after an API server was away, clusters are not left alone for long.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// kube's pauses, cut to [`LONGEST_PAUSE`].
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
 impl Controller {
     /// One object that is not what its schema says cannot break the watch: it is a [`Cached::Invalid`].
     pub(super) async fn watch_clusters(self: Arc<Self>) {
@@ -33,7 +55,7 @@ impl Controller {
         let api: Api<DeserializeGuard<RayCluster>> = self.api();
         self.follow(
             "RayClusters",
-            watcher(api, config).default_backoff(),
+            watcher(api, config).backoff(Pauses::default()),
             |event| match event {
                 Event::Init => self.passes.cache.list_begins(),
                 Event::InitApply(object) | Event::Apply(object) => self.enter(Cached::new(object)),
@@ -58,7 +80,7 @@ impl Controller {
     pub(super) async fn watch_secrets(self: Arc<Self>) {
         let config = watcher::Config::default().labels(key::LABEL).page_size(PAGE);
         let api: Api<PartialObjectMeta<Secret>> = self.api();
-        let events = watcher(api, config).default_backoff();
+        let events = watcher(api, config).backoff(Pauses::default());
         let look = |cluster: Option<ObjectName>| {
             if let Some(cluster) = cluster {
                 self.queue.add(&cluster, Duration::ZERO);

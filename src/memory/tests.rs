@@ -258,3 +258,23 @@ fn a_fold_keeps_what_a_sweep_says_of_itself() {
     inventory.fold(&create(), &Answer::Created("vpc-1".into()));
     assert_eq!(inventory.vpc.swept, Source::Known(()));
 }
+
+#[test]
+fn what_may_have_been_made_without_an_answer_is_made_again_only_after_a_look() {
+    let (start, now) = (Instant::now(), Timestamp::UNIX_EPOCH);
+    let mut memory = Memory::new(start);
+    memory.begin_pass(1);
+    let delays = RetryDelays::default();
+    let lost = error(ErrorClass::Retryable);
+    memory.refused("k", Kind::Vpc, &lost, &delays, start, WINDOW, now, 1.0);
+    let until = |memory: &Memory| memory.refusals()["k"].until.duration_since(now).unsigned_abs();
+    assert_eq!(memory.unseen_kinds(), BTreeSet::from([Kind::Vpc]));
+    assert!(until(&memory) >= UNSEEN);
+    // Neither a look from before the call nor another spec is proof.
+    memory.looked(&swept(start));
+    memory.begin_pass(2);
+    assert!(until(&memory) >= UNSEEN);
+    memory.looked(&swept(start + Duration::from_secs(1)));
+    assert_eq!(until(&memory), delays.retry);
+    assert!(memory.unseen_kinds().is_empty());
+}
