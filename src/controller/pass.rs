@@ -446,7 +446,6 @@ impl Passes {
         }
         let snapshot = region.sweeps.snapshot();
         remembered.memory.begin_pass(cluster.generation);
-        remembered.memory.looked(&snapshot);
         settle(cluster, previous, &snapshot, &mut remembered.memory, window, now);
         let annotations = object.metadata.annotations.as_ref();
         let observed = observe(Facts {

@@ -100,6 +100,7 @@ pub fn settle(
     consistency_window: Duration,
     now: Instant,
 ) {
+    memory.looked(snapshot);
     if memory.expects() {
         let status = own_status(&cluster.id.uid, status.clone());
         let shown = inventory(cluster, &status, snapshot, memory, now);
