@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
 
 
@@ -15,6 +16,7 @@ def install() -> None:
     """Applies all corrections. Called once, before the first call."""
     _tags_by_lookup()
     _instances_without_interfaces()
+    _owner_of_public_addresses()
 
 
 def _tags_by_lookup() -> None:
@@ -49,3 +51,16 @@ def _instances_without_interfaces() -> None:
     with_address = Instance.private_dns_name.fget  # type: ignore[attr-defined]
     dns_name = property(lambda instance: with_address(instance) if instance.private_ip else "")
     setattr(Instance, "private_dns_name", dns_name)
+
+
+def _owner_of_public_addresses() -> None:
+    """moto gives every public address to the account: AWS says of an automatic one that it is Amazon's."""
+    by_moto = NetworkInterface.association.fget  # type: ignore[attr-defined]
+
+    def association(interface: NetworkInterface) -> dict[str, Any]:
+        found: dict[str, Any] = by_moto(interface)
+        if found and "allocationId" not in found:
+            found["ipOwnerId"] = "amazon"
+        return found
+
+    setattr(NetworkInterface, "association", property(association))

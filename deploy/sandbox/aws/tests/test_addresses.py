@@ -234,3 +234,17 @@ def test_interfaces_refuse_foreign_groups(ec2: Any, network: Network) -> None:
     foreign = Network(ec2).group
     assert refused(create, SubnetId=network.subnet, Groups=[foreign]) == "InvalidParameter"
     assert refused(create, SubnetId=network.subnet, Groups=["sg-0123456789abcdef0"]) == "InvalidGroup.NotFound"
+
+
+def test_an_automatic_address_is_amazons(ec2: Any, network: Network, gateway: str, launch: Launch) -> None:
+    def owner(machine: str) -> Any:
+        return instance(ec2, machine)["NetworkInterfaces"][0]["Association"]["IpOwnerId"]
+
+    [machine] = launch(**public(network))
+    assert state(ec2, machine) == "running"
+    assert owner(machine) == "amazon"
+    elastic = ec2.allocate_address(Domain="vpc")["AllocationId"]
+    association = ec2.associate_address(AllocationId=elastic, InstanceId=machine)["AssociationId"]
+    assert owner(machine) == "123456789012"
+    ec2.disassociate_address(AssociationId=association)
+    assert owner(machine) == "amazon"

@@ -104,3 +104,9 @@ def test_what_is_gone_has_no_tags(ec2: Any, network: Network) -> None:
     assert len(ec2.describe_tags()["Tags"]) == 2
     ec2.delete_security_group(GroupId=network.group)
     assert ec2.describe_tags()["Tags"] == []
+
+
+def test_without_a_tag_named_all_are_deleted(ec2: Any, network: Network) -> None:
+    ec2.create_tags(Resources=[network.vpc], Tags=[tag("a"), tag("b")])
+    ec2.delete_tags(Resources=[network.vpc])
+    assert ec2.describe_vpcs(VpcIds=[network.vpc])["Vpcs"][0].get("Tags", []) == []

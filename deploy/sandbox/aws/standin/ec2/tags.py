@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from standin.behaviours import Stage
 from standin.calls import Call
 from standin.ec2.existence import find, ids_named
 from standin.ec2.registry import EC2
@@ -91,6 +92,14 @@ def check_deleted(world: World, call: Call) -> None:
             present = ec2(call).tags.get(each, {})
             for key in [key for key in present if not key.lower().startswith("aws:")]:
                 del present[key]
+
+
+@EC2.before("DeleteTags", stage=Stage.PREPARE)
+def delete_all(world: World, call: Call) -> None:
+    """Without any tag named, all go but AWS's own; moto deletes none."""
+    if not call.params.get("Tags"):
+        keys = {key for each in _resources(call) for key in ec2(call).tags.get(each, {})}
+        call.params["Tags"] = [{"Key": key} for key in sorted(keys) if not key.lower().startswith("aws:")]
 
 
 @EC2.before("ModifyInstanceMetadataOptions")
