@@ -616,6 +616,7 @@ fn interest(cluster: &ValidCluster, status: &RayClusterStatus, account: &Source<
         path: cluster.id.path(),
         vpc_ids: brought.into_iter().chain(made).collect(),
         bucket_names,
+        key_pair: cluster.key_pair.clone(),
         deleting: cluster.deleting,
     }
 }

@@ -17,6 +17,8 @@ pub struct Interest {
     pub vpc_ids: BTreeSet<String>,
     /// Names of its buckets, those of the spec and those of the status.
     pub bucket_names: BTreeSet<String>,
+    /// Name of the user's key pair, which carries no tag of ours.
+    pub key_pair: Option<String>,
     /// Whether it is being deleted, so that what stands in the way is looked for too.
     pub deleting: bool,
 }
@@ -36,6 +38,7 @@ pub(super) struct Touched {
     pub(super) uids: BTreeSet<String>,
     pub(super) vpc_ids: BTreeSet<String>,
     ids: BTreeSet<String>,
+    names: BTreeSet<String>,
     paths: BTreeSet<String>,
 }
 
@@ -44,6 +47,7 @@ impl Touched {
         self.uids.extend(owner(thing, token_prefix).map(ToOwned::to_owned));
         self.vpc_ids.extend(thing.vpc_id().map(ToOwned::to_owned));
         self.ids.insert(thing.id().to_owned());
+        self.names.extend(thing.name().map(ToOwned::to_owned));
         self.paths.extend(thing.tag(tags::CLUSTER).map(ToString::to_string));
     }
 
@@ -53,6 +57,7 @@ impl Touched {
                 || self.paths.contains(&interest.path)
                 || !self.vpc_ids.is_disjoint(&interest.vpc_ids)
                 || !self.ids.is_disjoint(&interest.bucket_names)
+                || interest.key_pair.as_ref().is_some_and(|name| self.names.contains(name))
                 || (deleting_too && interest.deleting)
         };
         tracked

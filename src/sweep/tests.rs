@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::{
     aws::{AwsCall, ErrorClass, Image},
-    resources::{Answer, Change, Listing, instance, vpc::Vpc},
+    resources::{Answer, Change, Listing, instance, key_pair::KeyPair, vpc::Vpc},
     tags::Tags,
     validate::ImageRef,
 };
@@ -384,6 +384,24 @@ async fn those_are_told_whose_content_changed_and_all_at_the_start() {
     assert_eq!(changes.try_recv(), Ok(told));
     running.look_again().await.unwrap();
     assert!(changes.try_recv().is_err());
+}
+
+#[test]
+fn a_key_pair_of_the_users_concerns_the_cluster_that_names_it() {
+    let pair = KeyPair {
+        id: "key-1".into(),
+        name: "mine".into(),
+        public_key: String::new(),
+        tags: Tags::new(),
+    };
+    let mut touched = Touched::default();
+    touched.note(pack(pair, &mut Names::default()).as_ref(), "prefix");
+    let names_it = Interest {
+        key_pair: Some("mine".into()),
+        ..interest("u-1")
+    };
+    let tracked = BTreeMap::from([("u-1".to_owned(), names_it), ("u-2".to_owned(), interest("u-2"))]);
+    assert_eq!(touched.clusters(&tracked, false), BTreeSet::from(["u-1".to_owned()]));
 }
 
 #[tokio::test]

@@ -299,6 +299,7 @@ impl World {
             path: cluster.id.path(),
             vpc_ids: brought.into_iter().chain(made).collect(),
             bucket_names: bucket::names(cluster, ACCOUNT).map(|(name, _)| name).collect(),
+            key_pair: cluster.key_pair.clone(),
             deleting: cluster.deleting,
         };
         self.sweeps.track(&cluster.id.uid, interest);
