@@ -29,7 +29,15 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadS
     let private_address = head
         .and_then(|head| head.private_address.clone())
         .or(before.private_address);
-    let public_address = head.and_then(|head| head.public_address.clone());
+    // Ours is there as soon as it is associated; the machine shows it with the next look.
+    let elastic = head.and_then(|head| {
+        let mut ours = inventory.address.ours.values();
+        ours.find(|address| address.instance_id.as_ref() == Some(&head.id))
+    });
+    let public_address = match elastic {
+        Some(address) => Some(address.public_address.clone()),
+        None => head.and_then(|head| head.public_address.clone()),
+    };
     let running = head.is_some_and(|head| head.state == InstanceState::Running);
     let address = public_address.clone().or_else(|| private_address.clone());
     let status = HeadStatus {

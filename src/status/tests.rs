@@ -449,6 +449,27 @@ fn the_address_of_a_head_outlives_it() {
 }
 
 #[test]
+fn an_elastic_address_shows_as_soon_as_it_is_on_the_head() {
+    let mut pass = Pass::settled();
+    let address = crate::resources::address::Address {
+        id: "eipalloc-1".into(),
+        public_address: "192.0.2.9".into(),
+        association_id: Some("eipassoc-1".into()),
+        instance_id: Some("i-h".into()),
+        tags: tags::Tags::new(),
+    };
+    let shelf = &mut pass.observed.inventory.address;
+    shelf.swept = Source::Known(());
+    shelf.ours.insert(address.id.clone(), address);
+    let head = pass.status().head.unwrap();
+    assert_eq!(head.public_address.as_deref(), Some("192.0.2.9"));
+    assert_eq!(
+        (head.address, head.allocation_id),
+        (head.public_address, Some("eipalloc-1".into()))
+    );
+}
+
+#[test]
 fn the_parts_of_the_network_are_named_and_stay_named_while_nobody_looks() {
     use crate::resources::{subnet::Subnet, vpc::Vpc};
     let mut pass = Pass::settled();
