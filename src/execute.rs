@@ -20,7 +20,7 @@ use crate::{
     controller::events::Event,
     memory::{Memory, RetryDelays},
     observe::{KeySecret, Ledger, Observed, Source},
-    plan::{Action, Plan, launch::pool_of},
+    plan::{self, Action, Plan, launch::pool_of},
     resources::{Answer, Change, instance::InstanceChange},
 };
 
@@ -214,6 +214,7 @@ impl<'a> Execution<'a> {
             failed: BTreeSet::new(),
             performed: Vec::new(),
             interrupted: None,
+            told: BTreeSet::new(),
             observed,
         };
         let mut arrivals: FuturesUnordered<BoxFuture<'a, Arrival>> = lookups
@@ -226,6 +227,7 @@ impl<'a> Execution<'a> {
             }
             let now_planned = plan(&state.observed, self.clock.now());
             if state.interrupted.is_none() {
+                self.tell_drift(&now_planned, &mut state);
                 for action in &now_planned.actions {
                     if state.in_flight.len() >= self.bounds.width {
                         break;
@@ -259,6 +261,22 @@ impl<'a> Execution<'a> {
                 () = tokio::time::sleep_until(self.deadline), if state.interrupted.is_none() => {
                     state.interrupted = Some(Interruption::TimedOut);
                 }
+            }
+        }
+    }
+
+    /// Tells what differs and is about to be put right, each thing once: when it is done, nothing shows it any more.
+    fn tell_drift(&self, plan: &Plan, state: &mut State) {
+        if plan.actions.is_empty() {
+            return;
+        }
+        for found in plan
+            .findings
+            .iter()
+            .filter(|found| found.outcome == plan::Outcome::Repaired)
+        {
+            if state.told.insert((found.id.clone(), found.what.clone())) {
+                self.kubernetes.publish(Event::drift(found));
             }
         }
     }
@@ -406,6 +424,8 @@ struct State {
     failed: BTreeSet<String>,
     performed: Vec<Performed>,
     interrupted: Option<Interruption>,
+    /// Ids of what was told to differ, and how.
+    told: BTreeSet<(String, String)>,
     observed: Observed,
 }
 

@@ -6,7 +6,7 @@ use crate::{
     api::RayClusterStatus,
     aws::{Access, AwsCall, ErrorClass},
     execute::{Effect, Failure, KubernetesError},
-    plan::Action,
+    plan::{Action, Finding},
     resources::Answer,
     status::ConditionType,
 };
@@ -39,6 +39,14 @@ impl Event {
             action: cut(action, MAX_WORD),
             note: cut(note, MAX_NOTE),
         }
+    }
+
+    /// The Event of something that was found to differ from the wish and is being put right.
+    #[must_use]
+    pub fn drift(finding: &Finding) -> Self {
+        let what = format!("{} {}", finding.id, finding.what);
+        let action = format!("Repair/{}", fingerprint(&what));
+        Self::new(true, "Drifted", &action, &format!("{what}; it is being put right"))
     }
 
     /// The Event of an action and what came of it; `None` where there is nothing to tell.
@@ -181,6 +189,29 @@ mod tests {
         let event = Event::of(&create(), &Ok(Effect::Aws(Answer::Created("vpc-1".into())))).unwrap();
         assert_eq!((event.is_warning, event.reason.as_str()), (false, "VpcCreated"));
         assert_eq!(event.note, "create VPC 10.0.0.0/16: vpc-1");
+        for answer in [
+            Answer::CreatedIn {
+                id: "vpc-1".into(),
+                availability_zone: "ra".into(),
+            },
+            Answer::Allocated {
+                id: "vpc-1".into(),
+                public_address: "192.0.2.1".into(),
+            },
+        ] {
+            let event = Event::of(&create(), &Ok(Effect::Aws(answer))).unwrap();
+            assert!(event.note.contains(": vpc-1"), "{}", event.note);
+        }
+    }
+
+    #[test]
+    fn what_differed_is_told_with_its_id() {
+        let event = Event::drift(&Finding::repaired("vpc-1", "DNS support was off"));
+        assert_eq!(event.note, "vpc-1 DNS support was off; it is being put right");
+        assert_ne!(
+            event.action,
+            Event::drift(&Finding::repaired("vpc-1", "tags Name")).action
+        );
     }
 
     #[test]

@@ -308,6 +308,24 @@ async fn after_a_refusal_for_good_the_independent_ones_still_finish() {
 }
 
 #[tokio::test]
+async fn what_differed_is_told_once_before_it_is_put_right() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let plan = |observed: &Observed, now: Timestamp| {
+        let mut plan = dns_plan(observed, now);
+        plan.findings
+            .push(plan::Finding::repaired("vpc-1", "DNS support was off"));
+        plan.findings
+            .push(plan::Finding::kept("vpc-1", "holds subnet subnet-1"));
+        plan
+    };
+    bench.run(observed(&["vpc-1"]), plan).await;
+    let reasons = bench.kubernetes.reasons();
+    assert_eq!(reasons, ["Drifted", "VpcAttributeModified", "VpcAttributeModified"]);
+    bench.run(observed(&[]), plan).await;
+    assert_eq!(bench.kubernetes.reasons(), reasons, "nothing is done about it");
+}
+
+#[tokio::test]
 async fn a_success_ends_the_row_of_failures() {
     let bench = Bench::new(FakeAws::refusing(&[]));
     let mut before = observed(&["vpc-1"]);

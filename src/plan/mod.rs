@@ -212,10 +212,11 @@ impl<'a> Planner<'a> {
     /// Plans to put back the tags that `item` lost.
     pub fn repair_tags(&mut self, subject: Subject, kind: Kind, item: &impl Resource, wanted: &Tags) {
         if let Some(missing) = tags::missing(item.tags(), wanted) {
-            self.find(Finding::repaired(
-                item.id(),
-                format!("tags {}", missing.keys().cloned().collect::<Vec<_>>().join(", ")),
-            ));
+            if self.is_drift(item.tags()) {
+                let keys: Vec<&str> = missing.keys().map(String::as_str).collect();
+                let what = format!("tags were missing or changed: {}", keys.join(", "));
+                self.find(Finding::repaired(item.id(), what));
+            }
             self.change(
                 subject,
                 Change::Tags(TagChange {

@@ -180,7 +180,10 @@ pub fn plan(planner: &mut Planner<'_>) {
         }
         if planner.is_drift(&machine.tags) {
             let keys: Vec<&str> = missing.keys().map(String::as_str).collect();
-            planner.find(Finding::repaired(id, format!("tags {}", keys.join(", "))));
+            planner.find(Finding::repaired(
+                id,
+                format!("tags were missing or changed: {}", keys.join(", ")),
+            ));
         }
         let change = VolumeChange::Tag {
             id: id.clone(),

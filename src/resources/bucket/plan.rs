@@ -213,8 +213,10 @@ impl<'p, 'a> Plans<'p, 'a> {
 
     fn retag(&mut self, bucket: &Bucket, why: Why, set: Tags) {
         let keys: Vec<&str> = set.keys().map(String::as_str).collect();
-        self.planner
-            .find(Finding::repaired(&bucket.name, format!("tags {}", keys.join(", "))));
+        self.planner.find(Finding::repaired(
+            &bucket.name,
+            format!("tags were missing or changed: {}", keys.join(", ")),
+        ));
         self.change(&bucket.name, Step::Retag(Retag { why, set, remove: None }));
     }
 
