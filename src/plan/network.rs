@@ -1,7 +1,7 @@
 //! The network of a cluster, its own or one of the user's, and its key pair: what machines stand on.
 
 use super::{
-    Planner, Reason, Subject,
+    Finding, Planner, Reason, Subject,
     fleet::Fleet,
     launch::{Ground, Subnet},
 };
@@ -85,6 +85,7 @@ fn own(planner: &mut Planner<'_>, cidr: &str, specs: &[validate::Subnet]) -> Opt
         .collect();
     let associated: Vec<_> = present.iter().map(|(subnet, spec)| (*subnet, spec.public)).collect();
     route_table::plan(planner, &vpc.id, gateway, &associated);
+    tell_others(planner, &vpc.id);
     let group = security_group::plan(planner, &vpc.id)?;
     let subnets = present.iter().map(|(subnet, spec)| Subnet {
         name: spec.name.clone(),
@@ -95,6 +96,18 @@ fn own(planner: &mut Planner<'_>, cidr: &str, specs: &[validate::Subnet]) -> Opt
     });
     // All of them: their order is a preference, and the head is in the first.
     (present.len() == specs.len()).then(|| (subnets.collect(), vec![group.id.clone()]))
+}
+
+/// Tells what others put into our VPC. It is theirs and is kept; some day it will be in the way of deletion.
+fn tell_others(planner: &mut Planner<'_>, vpc_id: &str) {
+    let inventory = &planner.observed().inventory;
+    let machines = inventory.instance.others.values();
+    let machines = machines
+        .filter(|machine| machine.vpc_id.as_deref() == Some(vpc_id) && !machine.is_lost())
+        .map(|machine| format!("instance {}", machine.id));
+    for content in inventory.foreign_content(vpc_id).into_iter().chain(machines) {
+        planner.find(Finding::kept(vpc_id, format!("holds {content}")));
+    }
 }
 
 /// One of the user's: looked at, never changed. Only a group of ours may be added.

@@ -239,7 +239,10 @@ fn a_public_subnet_that_uses_a_table_of_others_is_taken_back_and_that_table_is_l
     drifts(
         elsewhere,
         &["associate subnet-7 with routetable-9 again"],
-        &["Repaired: subnet-7 was associated with rtb-theirs in place of routetable-9"],
+        &[
+            "Repaired: subnet-7 was associated with rtb-theirs in place of routetable-9",
+            "Kept: vpc-3 holds route table rtb-theirs",
+        ],
     );
 }
 
@@ -386,13 +389,13 @@ fn tags_that_are_removed_come_back_on_everything() {
             "tag securitygroup-10 with rayward.dev/installation=installation",
         ],
         &[
-            "Repaired: keypair-2 tags rayward.dev/role",
-            "Repaired: vol-i-15 tags rayward.dev/launch",
-            "Repaired: vpc-3 tags rayward.dev/role",
-            "Repaired: internetgateway-4 tags Name",
-            "Repaired: subnet-8 tags rayward.dev/group",
-            "Repaired: routetable-9 tags rayward.dev/cluster",
-            "Repaired: securitygroup-10 tags rayward.dev/installation",
+            "Repaired: keypair-2 tags were missing or changed: rayward.dev/role",
+            "Repaired: vol-i-15 tags were missing or changed: rayward.dev/launch",
+            "Repaired: vpc-3 tags were missing or changed: rayward.dev/role",
+            "Repaired: internetgateway-4 tags were missing or changed: Name",
+            "Repaired: subnet-8 tags were missing or changed: rayward.dev/group",
+            "Repaired: routetable-9 tags were missing or changed: rayward.dev/cluster",
+            "Repaired: securitygroup-10 tags were missing or changed: rayward.dev/installation",
         ],
     );
 }
@@ -494,11 +497,16 @@ fn interface(id: &str, subnet_id: &str) -> NetworkInterface {
 }
 
 #[test]
-fn what_others_have_in_the_vpc_changes_nothing_while_the_cluster_lives() {
+fn what_others_have_in_the_vpc_is_told_and_changes_nothing_while_the_cluster_lives() {
     let mut lab = made();
     add_neighbours(&mut lab);
     let plan = lab.plan();
-    assert!(plan.is_converged() && plan.findings.is_empty(), "{plan:?}");
+    assert!(plan.is_converged(), "{plan:?}");
+    let kept = [
+        "Kept: vpc-3 holds subnet subnet-theirs",
+        "Kept: vpc-3 holds security group sg-theirs (web)",
+    ];
+    assert_eq!(findings(&plan), kept);
 }
 
 #[test]
