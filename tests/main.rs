@@ -27,9 +27,15 @@ mod crd;
 #[cfg(test)]
 mod deletion;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
+mod existing_network;
+#[cfg(test)]
 mod generated;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod lab;
 #[cfg(test)]
 mod network;
 #[cfg(test)]

@@ -8,6 +8,7 @@ pub(crate) mod controller;
 pub(crate) mod process;
 pub(crate) mod scene;
 pub(crate) mod stand_in;
+pub(crate) mod sweeps;
 pub(crate) mod wait;
 
 use std::path::{Path, PathBuf};
