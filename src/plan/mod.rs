@@ -26,6 +26,7 @@ pub use action::Action;
 pub use waiting::{Finding, Outcome, Reason, Subject, Waiting};
 
 use crate::{
+    api::Phase,
     observe::Observed,
     resources::{Change, Kind, Resource, TagChange},
     tags::{self, Tags},
@@ -237,11 +238,13 @@ impl<'a> Planner<'a> {
     }
 
     /// Whether something that carries these tags and differs from the wish was changed by somebody: neither is it being
-    /// made, nor did the wish itself just change.
+    /// made, nor did the wish itself just change, nor is the cluster still on its way to it.
     #[must_use]
     pub fn is_drift(&self, tags: &Tags) -> bool {
-        let handled = self.observed().recorded.observed_generation;
-        handled.is_none_or(|generation| generation == self.cluster().generation) && self.is_settled(tags)
+        let recorded = &self.observed().recorded;
+        let was_reached = recorded.observed_generation == Some(self.cluster().generation)
+            && recorded.phase.is_some_and(|phase| phase != Phase::Provisioning);
+        was_reached && self.is_settled(tags)
     }
 
     /// Plans to take away what was made twice: only what `removal` finds unused, and only once it is settled.

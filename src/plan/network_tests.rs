@@ -57,6 +57,8 @@ fn made() -> Scenario {
     lab.settle();
     let plan = lab.plan();
     assert!(plan.is_converged() && plan.findings.is_empty(), "{plan:?}");
+    lab.observed.recorded.observed_generation = Some(lab.cluster.generation);
+    lab.observed.recorded.phase = Some(crate::api::Phase::Ready);
     lab
 }
 
