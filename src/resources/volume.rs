@@ -1,7 +1,7 @@
 //! Root disks of machines. They come and go with their machines; what is kept true is that they carry our tags, and
 //! that none is left behind.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use aws_sdk_ec2::types::VolumeState;
 use serde::Serialize;
@@ -153,6 +153,9 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Volume>, AwsEr
     Ok(found)
 }
 
+/// EC2 tells the time of a launch in whole seconds.
+const LAUNCH_TIME_UNIT: Duration = Duration::from_secs(1);
+
 /// Plans to put back the tags of the machines' root disks, and tells of disks that were left behind.
 pub fn plan(planner: &mut Planner<'_>) {
     let observed = planner.observed();
@@ -175,7 +178,7 @@ pub fn plan(planner: &mut Planner<'_>) {
         };
         // A disk is not seen before the first look that began after its machine was launched.
         let age = planner.inputs.now.duration_since(machine.launched_at).unsigned_abs();
-        if volume.is_none() && age <= observed.sweep_age + planner.inputs.limits.consistency_window {
+        if volume.is_none() && age <= observed.sweep_age + planner.inputs.limits.consistency_window + LAUNCH_TIME_UNIT {
             continue;
         }
         if planner.is_drift(&machine.tags) {
