@@ -29,7 +29,14 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadS
     let private_address = head
         .and_then(|head| head.private_address.clone())
         .or(before.private_address);
-    let public_address = head.and_then(|head| head.public_address.clone());
+    // What was just associated stands with the address before a look at the machine shows it.
+    let elastic = head.and_then(|head| {
+        let mut addresses = inventory.address.ours.values();
+        addresses.find(|address| address.instance_id.as_deref() == Some(&head.id))
+    });
+    let public_address = elastic
+        .map(|address| address.public_address.clone())
+        .or_else(|| head.and_then(|head| head.public_address.clone()));
     let running = head.is_some_and(|head| head.state == InstanceState::Running);
     let address = public_address.clone().or_else(|| private_address.clone());
     let status = HeadStatus {
