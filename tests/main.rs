@@ -31,8 +31,14 @@ mod generated;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod status;
+#[cfg(test)]
+mod suspend;
+#[cfg(test)]
+mod weather;

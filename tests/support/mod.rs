@@ -5,9 +5,11 @@ pub(crate) mod aws;
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
 pub(crate) mod controller;
+pub(crate) mod fleet;
 pub(crate) mod process;
 pub(crate) mod scene;
 pub(crate) mod stand_in;
+pub(crate) mod sweeps;
 pub(crate) mod wait;
 
 use std::path::{Path, PathBuf};
