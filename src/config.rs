@@ -102,6 +102,11 @@ pub struct Config {
     #[arg(long, env = "RAYWARD_CAPACITY_SKIP", value_name = "DURATION", default_value = "3m", value_parser = duration)]
     pub capacity_skip: Duration,
 
+    /// How long what AWS refused for good is not tried again at first; twice as long after each further refusal, up
+    /// to an hour. A changed spec is tried at once.
+    #[arg(long, env = "RAYWARD_REFUSAL_RETRY", value_name = "DURATION", default_value = "1m", value_parser = duration)]
+    pub refusal_retry: Duration,
+
     /// How long a machine may hang in stopping or shutting-down before it counts as stuck.
     #[arg(long, env = "RAYWARD_STOP_TIMEOUT", value_name = "DURATION", default_value = "10m", value_parser = duration)]
     pub stop_timeout: Duration,
@@ -166,6 +171,7 @@ impl Config {
             delays: RetryDelays {
                 capacity: self.capacity_skip,
                 throttled: THROTTLED,
+                terminal: self.refusal_retry,
                 ..RetryDelays::default()
             },
         }

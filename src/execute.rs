@@ -221,10 +221,18 @@ impl<'a> Execution<'a> {
             .into_iter()
             .map(|lookup| lookup.map(Arrival::Fact).boxed())
             .collect();
+        // What was seen grows old while the calls take their time.
+        let (began, ages) = (
+            Instant::now(),
+            (state.observed.sweep_age, state.observed.machine_sweep_age),
+        );
         loop {
             if state.interrupted.is_none() {
                 state.interrupted = self.interruption();
             }
+            let elapsed = began.elapsed();
+            state.observed.sweep_age = ages.0.saturating_add(elapsed);
+            state.observed.machine_sweep_age = ages.1.saturating_add(elapsed);
             let now_planned = plan(&state.observed, self.clock.now());
             if state.interrupted.is_none() {
                 self.tell_drift(&now_planned, &mut state);

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
-    aws::{Access, AwsCall, AwsError, ErrorClass},
+    aws::{Access, AwsCall, AwsError, ErrorClass, TIMEOUT},
     observe::{Pool, Refusal, Shelf},
     resources::{
         Answer, Change, Inventory, Kind, ResourceChange,
@@ -40,7 +40,7 @@ struct Expectation {
 #[derive(Clone, Debug)]
 struct Unseen {
     kind: Kind,
-    /// When the call ended.
+    /// When the call ended, or could last have been carried out.
     at: Instant,
     /// Not made again before, even when a look shows that it is not there.
     until: Timestamp,
@@ -175,6 +175,8 @@ impl Memory {
             .unwrap_or(now);
         let may_be_unseen = error.class == ErrorClass::Retryable && makes_anew(error.call);
         if may_be_unseen {
+            // Whoever stopped waiting has not stopped the call.
+            let at = if error.code == TIMEOUT { at + may_land } else { at };
             self.unseen.insert(key.to_owned(), Unseen { kind, at, until });
         }
         let refusal = Refusal {

@@ -37,8 +37,14 @@ mod identity;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod machines;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod status;
+#[cfg(test)]
+mod suspend;
+#[cfg(test)]
+mod weather;

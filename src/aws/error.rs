@@ -22,6 +22,9 @@ pub struct AwsError {
     pub message: String,
 }
 
+/// The code of a call that got no answer in time, and may be carried out nevertheless.
+pub const TIMEOUT: &str = "Timeout";
+
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorClass {
@@ -58,7 +61,7 @@ where
             let message = service.err().message().unwrap_or("no message").to_owned();
             (class_of(&code, status), code, message)
         }
-        SdkError::TimeoutError(_) => (ErrorClass::Retryable, "Timeout".into(), "the call timed out".into()),
+        SdkError::TimeoutError(_) => (ErrorClass::Retryable, TIMEOUT.into(), "the call timed out".into()),
         SdkError::DispatchFailure(failure) => {
             let text = in_one_line(error);
             if text.contains("credential") {
@@ -70,7 +73,7 @@ where
                     format!("{message} ({text})"),
                 );
             }
-            let code = if failure.is_timeout() { "Timeout" } else { "Connection" };
+            let code = if failure.is_timeout() { TIMEOUT } else { "Connection" };
             (ErrorClass::Retryable, code.into(), text)
         }
         SdkError::ConstructionFailure(_) => (ErrorClass::Terminal, "BadRequest".into(), in_one_line(error)),

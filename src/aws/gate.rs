@@ -6,7 +6,10 @@ use std::{error::Error, future::Future, sync::Arc, time::Duration};
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::Instant;
 
-use super::{Access, AwsCall, AwsError, ErrorClass, error::classify};
+use super::{
+    Access, AwsCall, AwsError, ErrorClass,
+    error::{TIMEOUT, classify},
+};
 
 /// Says whether this process may still change something: shutdown now, leadership too where there are replicas.
 pub trait Fence: Send + Sync {
@@ -71,7 +74,7 @@ impl Gate {
             }
             Err(_) => Err(fail(
                 ErrorClass::Retryable,
-                "Timeout",
+                TIMEOUT,
                 format!("no answer within {:?}", self.timeout),
             )),
         };

@@ -286,6 +286,14 @@ async fn independent_chains_run_side_by_side_and_the_whole_is_as_long_as_the_lon
 }
 
 #[tokio::test]
+async fn what_was_seen_grows_old_while_calls_take_their_time() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let outcome = bench.run(observed(&["vpc-1"]), dns_plan).await;
+    assert!(outcome.observed.machine_sweep_age > Duration::ZERO);
+    assert!(outcome.observed.sweep_age > Duration::ZERO);
+}
+
+#[tokio::test]
 async fn no_more_than_the_width_runs_side_by_side() {
     let bench = Bench::new(FakeAws::refusing(&[]));
     let ids: Vec<String> = (0..20).map(|number| format!("vpc-{number:02}")).collect();

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Action, Planner, Reason, Subject};
+use super::{Action, Planner, Reason, Subject, waiting::told};
 use crate::{
     api::{Launch, LaunchState, VolumeSpec},
     aws::{AwsError, ErrorClass},
@@ -268,12 +268,16 @@ impl Planner<'_> {
             .iter()
             .map(|subnet| subnet.availability_zone.as_str())
             .collect();
-        let message = format!(
+        let mut message = format!(
             "no capacity for {} ({} in {}): tried again in minutes. Add another type or a subnet in another zone",
             need.name(),
             need.instance_types.join(", "),
             subnets.join(", ")
         );
+        // Another cluster may have found out; then there is nothing to quote.
+        if let Some(refusal) = self.observed().refusals.get(&need.refusal_key()) {
+            message = format!("{message}. {}", told(&refusal.code, &refusal.message));
+        }
         self.wait(need.subject(), Reason::NoCapacity, message);
         if let Some(next) = next {
             self.check_in(next.duration_since(now).unsigned_abs());

@@ -135,6 +135,32 @@ fn a_machine_that_fails_its_checks_or_hangs_in_pending_is_replaced() {
 }
 
 #[test]
+fn groups_that_go_make_room_before_others_come_in_one_launch_each() {
+    let mut lab = running_lab();
+    let removed = lab.live(WORKER);
+    lab.cluster.groups = vec![group("big", 2), group("small", 1)];
+    let reason = "group cpu is no longer in the spec";
+    let lines = lab.lines();
+    assert_eq!(lines[0], format!("terminate {}: {reason}", removed.join(", ")));
+    assert!(!lines.concat().contains("for big"), "there is room for one: {lines:?}");
+    let done = lab.settle();
+    let launched: Vec<&String> = done.iter().filter(|line| line.starts_with("launch")).collect();
+    assert_eq!(launched.len(), 2, "{done:?}");
+    assert_eq!(lab.live(WORKER).len(), 3);
+}
+
+#[test]
+fn a_machine_that_was_pending_when_nobody_could_look_since_is_kept() {
+    let mut lab = running_lab();
+    let worker = lab.live(WORKER).remove(0);
+    lab.machine_mut(&worker).state = InstanceState::Pending;
+    lab.now += SignedDuration::from_mins(6);
+    lab.observed.machine_sweep_age = std::time::Duration::from_mins(6);
+    assert_eq!(lab.lines(), Vec::<String>::new());
+    assert_eq!(reasons(&lab), [Reason::MachinesPending]);
+}
+
+#[test]
 fn scale_down_takes_what_does_not_run_first_then_the_newest() {
     let mut lab = running_lab();
     lab.cluster.groups[0].replicas = 4;

@@ -2,6 +2,7 @@
 //! the AWS SDK or of the Kubernetes client.
 
 mod action;
+mod advice;
 mod converge;
 mod deletion;
 pub mod fleet;

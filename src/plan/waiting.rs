@@ -1,5 +1,6 @@
 //! What a plan waits for and what it found: data, from which the status is made.
 
+use super::advice::advice;
 use crate::observe::Refusal;
 
 /// Which part of a cluster.
@@ -45,8 +46,16 @@ impl Waiting {
         Self {
             subject,
             reason,
-            message: refusal.message.clone(),
+            message: told(&refusal.code, &refusal.message),
         }
+    }
+}
+
+/// AWS's words, and what a person can do.
+pub(super) fn told(code: &str, message: &str) -> String {
+    match advice(code) {
+        Some(advice) => format!("{}: {advice}", message.trim_end_matches('.')),
+        None => message.to_owned(),
     }
 }
 

@@ -94,7 +94,8 @@ fn launch(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     let image = match &planner.observed().image {
         Source::Known(image) => image,
         Source::Unknown(why) => {
-            planner.wait(Subject::Head, Reason::ImageUnknown, why.clone());
+            let message = format!("{why}: looked up again in seconds; spec.head.image has to name one of this region");
+            planner.wait(Subject::Head, Reason::ImageUnknown, message);
             return;
         }
     };

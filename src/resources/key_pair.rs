@@ -213,7 +213,7 @@ fn existing(planner: &mut Planner<'_>, name: &str) -> Option<String> {
         return Some(name.to_owned());
     }
     let message = format!(
-        "there is no key pair {name} in {}: import it there, or change keyPair.name",
+        "InvalidKeyPair.NotFound: there is no key pair {name} in {}: import it there, or change keyPair.name",
         planner.cluster().region
     );
     planner.wait(Subject::Key, Reason::InvalidReference, message);

@@ -1,10 +1,12 @@
 //! The workers: per group as many machines as asked for, never more, the pending ones counted.
 
-use jiff::SignedDuration;
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     plan::{
-        Finding, Planner, Reason, Subject,
+        Action, Finding, Planner, Reason, Subject,
         fleet::Fleet,
         launch::{Ground, Need, Subnet, revision, volume_name},
     },
@@ -17,14 +19,9 @@ use crate::{
     validate::WorkerGroup,
 };
 
-/// Plans all groups, those of the spec and those that were removed from it.
+/// Plans all groups, those of the spec and those that were removed from it: first what goes, then what comes.
 pub(crate) fn plan(planner: &mut Planner<'_>, ground: Option<&Ground>, fleet: &Fleet<'_>, head: Option<&Instance>) {
     let cluster = planner.cluster();
-    let mut spare = fleet.unassigned.len();
-    for group in &cluster.groups {
-        let machines = fleet.workers.get(&group.name).map_or(&[][..], Vec::as_slice);
-        plan_group(planner, ground, group, machines, head, &mut spare);
-    }
     for (name, machines) in &fleet.workers {
         if cluster.groups.iter().all(|group| group.name != *name) {
             let ids = machines.iter().map(|machine| machine.id.clone()).collect();
@@ -36,16 +33,90 @@ pub(crate) fn plan(planner: &mut Planner<'_>, ground: Option<&Ground>, fleet: &F
             );
         }
     }
+    let mut missing = Vec::new();
+    for group in &cluster.groups {
+        let machines = fleet.workers.get(&group.name).map_or(&[][..], Vec::as_slice);
+        missing.push(tend(planner, group, machines, head));
+    }
+    let mut room = Room::of(planner, fleet);
+    for (group, missing) in std::iter::zip(&cluster.groups, missing) {
+        let lacking = room.take(missing);
+        if lacking.wait {
+            let message = format!("group {} grows once the machines that go are on their way", group.name);
+            planner.wait(Subject::Workers, Reason::MachinesPending, message);
+        }
+        if lacking.count > 0 {
+            launch(planner, ground, group, lacking.count, head);
+        }
+    }
 }
 
-fn plan_group(
-    planner: &mut Planner<'_>,
-    ground: Option<&Ground>,
-    group: &WorkerGroup,
-    machines: &[&Instance],
-    head: Option<&Instance>,
-    spare: &mut usize,
-) {
+/// How many workers may be launched, whatever their group.
+struct Room {
+    /// Machines that nobody can place: each counts as a worker of any group.
+    unplaced: usize,
+    /// Workers that may be added before there are more than asked for.
+    free: usize,
+    /// Whether machines are about to go: then a group grows at once afterwards, in one launch.
+    more_soon: bool,
+}
+
+/// What a group may launch now.
+struct Lacking {
+    count: usize,
+    /// Whether it has to wait for the rest.
+    wait: bool,
+}
+
+impl Room {
+    fn of(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Self {
+        let asked: usize = planner
+            .cluster()
+            .groups
+            .iter()
+            .map(|group| group.replicas as usize)
+            .sum();
+        let launches = planner.observed().ledger.launches.iter();
+        let groups: BTreeSet<&str> = launches.filter_map(|launch| launch.group.as_deref()).collect();
+        let unseen: usize = groups.iter().map(|group| unseen(planner, group)).sum();
+        let placed: usize = fleet.workers.values().map(Vec::len).sum();
+        Self {
+            unplaced: fleet.unassigned.len(),
+            free: asked.saturating_sub(placed + fleet.unassigned.len() + unseen),
+            more_soon: planner
+                .plan
+                .actions
+                .iter()
+                .any(|action| matches!(action, Action::Aws(Change::Instance(InstanceChange::Terminate { .. })))),
+        }
+    }
+
+    /// How many of those that a group misses may be launched.
+    fn take(&mut self, missing: usize) -> Lacking {
+        let covered = missing.min(self.unplaced);
+        self.unplaced -= covered;
+        let lacking = missing - covered;
+        let wait = lacking > self.free;
+        let count = if wait && self.more_soon {
+            0
+        } else {
+            lacking.min(self.free)
+        };
+        self.free -= count;
+        Lacking { count, wait }
+    }
+}
+
+/// How many machines of a group were launched and are not to be seen yet.
+fn unseen(planner: &Planner<'_>, group: &str) -> usize {
+    let (observed, limits) = (planner.observed(), planner.inputs.limits);
+    let may_lag = observed.machine_sweep_age.saturating_add(limits.consistency_window);
+    let shown_since = planner.inputs.now - SignedDuration::try_from(may_lag).unwrap_or_default();
+    observed.ledger.unseen(Some(group), &observed.inventory, shown_since) as usize
+}
+
+/// Plans for the machines that a group has; returns how many it misses.
+fn tend(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], head: Option<&Instance>) -> usize {
     let (faulty, healthy): (Vec<&Instance>, Vec<&Instance>) =
         machines.iter().partition(|machine| fault(planner, machine).is_some());
     for machine in &faulty {
@@ -75,17 +146,7 @@ fn plan_group(
     bring_up(planner, Subject::Workers, &kept);
     outdated(planner, group, &kept, head);
 
-    let limits = planner.inputs.limits;
-    let observed = planner.observed();
-    let shown_since = planner.inputs.now
-        - SignedDuration::try_from(observed.machine_sweep_age + limits.consistency_window).unwrap_or_default();
-    let unseen = observed
-        .ledger
-        .unseen(Some(&group.name), &observed.inventory, shown_since) as usize;
-    let lacking = wanted.saturating_sub(kept.len() + faulty.len() + unseen);
-    let covered = lacking.min(*spare);
-    *spare -= covered;
-    let lacking = lacking - covered;
+    let unseen = unseen(planner, &group.name);
     // A faulty machine counts until it is on its way out, which its termination makes it within this very pass.
     if unseen > 0 || !faulty.is_empty() {
         planner.wait(
@@ -94,9 +155,7 @@ fn plan_group(
             format!("machines of group {} are changing", group.name),
         );
     }
-    if lacking > 0 {
-        launch(planner, ground, group, lacking, head);
-    }
+    wanted.saturating_sub(kept.len() + faulty.len() + unseen)
 }
 
 fn launch(
@@ -142,15 +201,22 @@ fn launch(
 
 /// Why a machine cannot be kept, if it cannot.
 pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String> {
-    let pending_for = planner.inputs.now.duration_since(machine.launched_at).unsigned_abs();
+    // By the time of the look: what came after it nobody has seen.
+    let age = SignedDuration::try_from(planner.observed().machine_sweep_age).unwrap_or(SignedDuration::MAX);
+    let seen_at = planner.inputs.now.saturating_sub(age).unwrap_or(Timestamp::MIN);
+    let pending_for = seen_at.duration_since(machine.launched_at);
     match machine.state {
         InstanceState::Running if machine.impaired => Some("fails EC2's status checks".into()),
-        InstanceState::Pending if pending_for > planner.inputs.limits.launch_pending => Some(format!(
+        InstanceState::Pending if pending_for > limit(planner) => Some(format!(
             "is still pending {} s after its launch",
             planner.inputs.limits.launch_pending.as_secs()
         )),
         _ => None,
     }
+}
+
+fn limit(planner: &Planner<'_>) -> SignedDuration {
+    SignedDuration::try_from(planner.inputs.limits.launch_pending).unwrap_or(SignedDuration::MAX)
 }
 
 /// Which machines go when there are more than `wanted`: those that do not run first, then the newest.

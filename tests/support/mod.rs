@@ -5,6 +5,7 @@ pub(crate) mod aws;
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
 pub(crate) mod controller;
+pub(crate) mod fleet;
 pub(crate) mod process;
 pub(crate) mod scene;
 pub(crate) mod stand_in;
