@@ -9,7 +9,7 @@ use aws_sdk_ec2::types::{
     AttributeBooleanValue, IpPermission, IpRange, ResourceType, Tag, TagSpecification, VolumeType,
 };
 use jiff::{SignedDuration, Timestamp};
-use rayward::api::RayClusterStatus;
+use rayward::api::{Phase, RayClusterStatus};
 use rayward::aws::{Aws, AwsError, Clients, ErrorClass, Image, Scope};
 use rayward::observe::{KeySecret, Ledger, Observed, Source};
 use rayward::plan::{Action, Inputs, Limits, Outcome, Plan, Reason, plan};
@@ -244,6 +244,9 @@ impl World {
         world.pass().await;
         world.look().await;
         world.ahead = SignedDuration::from_hours(1);
+        // The wish was reached: from now on what differs was changed by somebody.
+        world.observed.recorded.observed_generation = Some(world.cluster.generation);
+        world.observed.recorded.phase = Some(Phase::Ready);
         let plan = world.plan();
         assert!(plan.is_converged() && plan.findings.is_empty(), "{plan:#?}");
         world

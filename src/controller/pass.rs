@@ -46,6 +46,8 @@ use crate::{
 const WATCH_LAG: Duration = Duration::from_secs(10);
 /// How soon a Secret that is not ours, and what could not be looked up, is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// How long after the consistency window a look that began after it is in.
+const LAG: Duration = Duration::from_secs(1);
 /// How long a process that has just started may take to look everywhere before it says that it could not.
 const FIRST_LOOK: Duration = Duration::from_mins(1);
 
@@ -352,7 +354,13 @@ impl Passes {
         if outcome.interrupted != Some(Interruption::Conflict) && !is_early {
             self.tell(&kubernetes, &name, &cluster, &outcome, &previous).await?;
         }
-        let (mut due, how) = Self::conclude(&cluster, &outcome, &region, remembered);
+        let (mut due, how) = Self::conclude(
+            &cluster,
+            &outcome,
+            &region,
+            remembered,
+            self.settings.limits.consistency_window,
+        );
         if is_early {
             due.next = due.next.at_latest(FIRST_LOOK);
         }
@@ -528,6 +536,7 @@ impl Passes {
         outcome: &Outcome,
         region: &Arc<Region>,
         remembered: &mut Remembered,
+        window: Duration,
     ) -> (Due, PassOutcome) {
         let has_failed = outcome.performed.iter().any(|performed| {
             matches!(
@@ -541,6 +550,11 @@ impl Passes {
         let mut next = retry::next(outcome, remembered.failures, SystemClock.jitter());
         if lacks_facts(cluster, &outcome.observed) {
             next = next.at_latest(LOOK_AGAIN);
+        }
+        if remembered.memory.expects() {
+            // What was just done stands in for what AWS shows: once it does not any more, AWS is believed again, also
+            // where no look ever showed what was made.
+            next = next.at_latest(window + LAG);
         }
         let unseen = remembered.memory.unseen_kinds();
         let watch = retry::watch(cluster.deleting, unseen, &outcome.plan).map(|(kinds, after)| Watch {

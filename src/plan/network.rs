@@ -9,8 +9,8 @@ use crate::{
     api::PublicAddress,
     observe::Source,
     resources::{
-        Kind, address, head, instance::InstanceState, internet_gateway, key_pair, network_interface, route_table,
-        security_group, subnet, volume, vpc,
+        Kind, Resource as _, address, head, instance::InstanceState, internet_gateway, key_pair, network_interface,
+        route_table, security_group, subnet, volume, vpc,
     },
     validate::{self, Network},
 };
@@ -79,6 +79,7 @@ fn own(planner: &mut Planner<'_>, cidr: &str, specs: &[validate::Subnet]) -> Opt
     let vpc = vpc::plan(planner, cidr);
     let gateway = internet_gateway::plan(planner, vpc);
     let vpc = vpc?;
+    clear_doubles(planner, &vpc.id);
     let found = subnet::plan(planner, &vpc.id, specs);
     let present: Vec<_> = std::iter::zip(&found, specs)
         .filter_map(|(subnet, spec)| Some(((*subnet)?, spec)))
@@ -96,6 +97,26 @@ fn own(planner: &mut Planner<'_>, cidr: &str, specs: &[validate::Subnet]) -> Opt
     });
     // All of them: their order is a preference, and the head is in the first.
     (present.len() == specs.len()).then(|| (subnets.collect(), vec![group.id.clone()]))
+}
+
+/// Takes down what lies in a VPC that was made twice: a process that died, or saw nothing of the first one yet, went on
+/// in the second. One with a machine in it, or with something of others, is left alone.
+fn clear_doubles(planner: &mut Planner<'_>, keep: &str) {
+    let inventory = &planner.observed().inventory;
+    for double in inventory.vpc.ours.values().filter(|vpc| vpc.id != keep) {
+        let mut machines = inventory.instance.all();
+        let is_used = machines.any(|machine| !machine.is_gone() && machine.vpc_id.as_deref() == Some(&double.id))
+            || !inventory.foreign_content(&double.id).is_empty();
+        if !planner.is_settled(&double.tags) {
+            planner.check_in(planner.inputs.limits.consistency_window);
+        } else if !is_used {
+            let within = Some(double.id.as_str());
+            subnet::plan_deletion(planner, within);
+            security_group::plan_deletion(planner, within);
+            route_table::plan_deletion(planner, within);
+            internet_gateway::plan_deletion(planner, within);
+        }
+    }
 }
 
 /// Tells what others put into our VPC. It is theirs and is kept; some day it will be in the way of deletion.
@@ -167,9 +188,9 @@ pub(super) fn plan_deletion(planner: &mut Planner<'_>) {
     address::plan_deletion(planner);
     volume::plan_deletion(planner);
     network_interface::plan_deletion(planner);
-    subnet::plan_deletion(planner);
-    security_group::plan_deletion(planner);
-    route_table::plan_deletion(planner);
-    internet_gateway::plan_deletion(planner);
+    subnet::plan_deletion(planner, None);
+    security_group::plan_deletion(planner, None);
+    route_table::plan_deletion(planner, None);
+    internet_gateway::plan_deletion(planner, None);
     vpc::plan_deletion(planner);
 }

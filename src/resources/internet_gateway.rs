@@ -271,9 +271,10 @@ fn detach(planner: &mut Planner<'_>, gateway: &InternetGateway, vpc_id: &str) {
 }
 
 /// Plans to detach and delete the gateways. A public address that is still mapped in the VPC keeps a gateway there.
-pub fn plan_deletion(planner: &mut Planner<'_>) {
+pub fn plan_deletion(planner: &mut Planner<'_>, in_vpc: Option<&str>) {
     let inventory = &planner.observed().inventory;
-    for gateway in inventory.internet_gateway.ours.values() {
+    let ours = inventory.internet_gateway.ours.values();
+    for gateway in ours.filter(|gateway| in_vpc.is_none() || gateway.attached_to.as_deref() == in_vpc) {
         let Some(vpc_id) = &gateway.attached_to else {
             let id = gateway.id.clone();
             planner.change(

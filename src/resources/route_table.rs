@@ -433,10 +433,11 @@ fn disassociate(planner: &mut Planner<'_>, table: &RouteTable, subnet_id: &str, 
 }
 
 /// Plans to disassociate and delete the route tables.
-pub fn plan_deletion(planner: &mut Planner<'_>) {
+pub fn plan_deletion(planner: &mut Planner<'_>, in_vpc: Option<&str>) {
     let inventory = &planner.observed().inventory;
     // One that somebody made the main table goes with the VPC.
-    for table in inventory.route_table.ours.values().filter(|table| !table.main) {
+    let ours = inventory.route_table.ours.values();
+    for table in ours.filter(|table| !table.main && in_vpc.is_none_or(|vpc| table.vpc_id == vpc)) {
         let mut foreign = Vec::new();
         for (subnet_id, association_id) in &table.associations {
             if inventory.subnet.others.contains_key(subnet_id) {

@@ -389,9 +389,10 @@ fn egress(planner: &mut Planner<'_>, group: &SecurityGroup) {
 }
 
 /// Plans to delete the groups that nothing of others uses.
-pub fn plan_deletion(planner: &mut Planner<'_>) {
+pub fn plan_deletion(planner: &mut Planner<'_>, in_vpc: Option<&str>) {
     let inventory = &planner.observed().inventory;
-    for group in inventory.security_group.ours.values() {
+    let ours = inventory.security_group.ours.values();
+    for group in ours.filter(|group| in_vpc.is_none_or(|vpc| group.vpc_id == vpc)) {
         let interfaces = inventory
             .foreign_interfaces()
             .filter(|interface| interface.group_ids.contains(&group.id))

@@ -278,9 +278,10 @@ fn create(planner: &mut Planner<'_>, vpc_id: &str, spec: &spec::Subnet) {
 }
 
 /// Plans to delete the subnets in which nothing of others lies.
-pub fn plan_deletion(planner: &mut Planner<'_>) {
+pub fn plan_deletion(planner: &mut Planner<'_>, in_vpc: Option<&str>) {
     let inventory = &planner.observed().inventory;
-    for subnet in inventory.subnet.ours.values() {
+    let ours = inventory.subnet.ours.values();
+    for subnet in ours.filter(|subnet| in_vpc.is_none_or(|vpc| subnet.vpc_id == vpc)) {
         let inside: Vec<String> = inventory
             .foreign_interfaces()
             .filter(|interface| interface.subnet_id == subnet.id)

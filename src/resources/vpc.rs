@@ -227,7 +227,12 @@ async fn attribute(clients: &Clients, id: &str, name: VpcAttributeName) -> Resul
 /// Plans the VPC: the one that is there, or nothing while it is being made.
 pub fn plan<'a>(planner: &mut Planner<'a>, cidr: &str) -> Option<&'a Vpc> {
     let inventory = &planner.observed().inventory;
-    let Some(vpc) = keeper(&inventory.vpc.ours, |vpc| inventory.has_content(&vpc.id)) else {
+    let machines = |vpc: &Vpc| {
+        let mut ours = inventory.instance.ours.values();
+        ours.any(|machine| !machine.is_lost() && machine.vpc_id.as_deref() == Some(&vpc.id))
+    };
+    let home = inventory.vpc.ours.values().find(|vpc| machines(vpc));
+    let Some(vpc) = home.or_else(|| keeper(&inventory.vpc.ours, |vpc| inventory.has_content(&vpc.id))) else {
         let change = VpcChange::Create {
             cidr: cidr.into(),
             tags: planner.creation_tags(ROLE, None),
