@@ -124,6 +124,10 @@ fn tcp(port: i32, cidr: &str) -> ec2::IpPermission {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one lab, and each thing that somebody changes in it"
+)]
 async fn what_is_changed_in_the_network_is_put_right() {
     let scene = Scene::start().await;
     let (_, network) = ready(&scene, HEAD).await;
@@ -529,6 +533,10 @@ async fn bucket_is_put_right(scene: &Scene, bucket: &str, repair: &str, told: &s
 }
 
 #[tokio::test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one lab, and each thing that somebody puts into it"
+)]
 async fn what_is_not_ours_is_told_and_never_touched() {
     let scene = Scene::start().await;
     let manifest = HEAD.replace("buckets: []", "buckets: []\n  workerGroups: [{name: cpu, replicas: 1}]");

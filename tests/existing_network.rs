@@ -2,6 +2,7 @@
 
 use aws_sdk_ec2::types as ec2;
 use rayward::api::RayCluster;
+use std::fmt::Write as _;
 
 use crate::support::account::machines;
 use crate::support::cluster::condition;
@@ -105,9 +106,9 @@ impl Brought {
             .expect("subnets")
             .subnets;
         let subnets = subnets.map(|mut subnets| {
-            subnets
-                .iter_mut()
-                .for_each(|subnet| subnet.available_ip_address_count = None);
+            for subnet in &mut subnets {
+                subnet.available_ip_address_count = None;
+            }
             subnets
         });
         let tables = client
@@ -141,10 +142,11 @@ impl Brought {
         ] {
             let request = client.describe_vpc_attribute().vpc_id(&self.vpc).attribute(name);
             let answer = request.send().await.expect("an attribute");
-            text.push_str(&format!(
-                "{:?} {:?}\n",
+            let _ = writeln!(
+                text,
+                "{:?} {:?}",
                 answer.enable_dns_support, answer.enable_dns_hostnames
-            ));
+            );
         }
         text
     }

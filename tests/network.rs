@@ -473,11 +473,11 @@ async fn tags_that_somebody_removes_come_back() {
     let tags = tags.resources(&group).resources(&pair).resources(&disk);
     let tags = tags.tags(Tag::builder().key("team").build());
     tags.send().await.expect("tags go");
-    world.repairs(&["tags team"; 7]).await;
+    world.repairs(&["tags were missing or changed: team"; 7]).await;
     let tags = ec2.delete_tags().resources(&disk);
     let tags = tags.tags(Tag::builder().key(INSTALLATION).build());
     tags.send().await.expect("the disk is not seen any more");
-    world.repairs(&["tags Name, "]).await;
+    world.repairs(&["tags were missing or changed: Name, "]).await;
 }
 
 fn association(world: &World, subnet: &str) -> String {
