@@ -33,6 +33,8 @@ mod identity;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod status;
