@@ -41,6 +41,8 @@ mod machines;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod process;
+#[cfg(test)]
 mod sandbox;
 #[cfg(test)]
 mod status;

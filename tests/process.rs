@@ -1,0 +1,160 @@
+//! `rayward run` as a process: how it starts, what it shows, and what it never shows.
+
+use std::{
+    fs,
+    net::TcpListener,
+    process::{Command, Output},
+    time::Duration,
+};
+
+use k8s_openapi::{
+    api::core::v1::Secret, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use crate::support::{
+    cluster::Space,
+    control_plane::ControlPlane,
+    controller::Controller,
+    scene::Scene,
+    stand_in::StandIn,
+    test_name,
+    wait::{PATIENCE, until},
+};
+
+/// A head alone: nothing here is about workers and buckets.
+const HEAD: &str = "
+apiVersion: rayward.dev/v1alpha1
+kind: RayCluster
+metadata: {name: head}
+spec: {region: ap-southeast-1, buckets: []}
+";
+
+/// Runs the program to its end.
+fn rayward(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rayward"));
+    command.args(arguments).env_remove("KUBECONFIG");
+    let Output { status, stderr, .. } = command
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the program starts");
+    (status.code(), String::from_utf8_lossy(&stderr).into_owned())
+}
+
+#[tokio::test]
+async fn a_process_that_cannot_start_says_in_one_message_why_and_what_to_do() {
+    let (code, said) = rayward(&["run", "--sweep-interval=15"], &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("for example 90s"), "{said}");
+
+    let (code, said) = rayward(&["run"], &[("KUBECONFIG", "/nowhere")]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("set KUBECONFIG"), "{said}");
+
+    let plane = ControlPlane::start(&test_name()).await;
+    let kubeconfig = plane.kubeconfig();
+    let kubeconfig = [("KUBECONFIG", kubeconfig.to_str().expect("a path in UTF-8"))];
+    let (code, said) = rayward(&["run", "--admin-address=127.0.0.1:0"], &kubeconfig);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("rayward crd | kubectl apply"), "{said}");
+
+    Space::create(&plane).await;
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let (code, said) = rayward(&["run", "--admin-address", &address], &kubeconfig);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&address) && said.contains("--admin-address"), "{said}");
+}
+
+#[tokio::test]
+async fn the_numbers_of_a_cluster_come_and_go_with_it_and_its_key_is_shown_nowhere() {
+    let scene = Scene::start_with(&["--log=rayward=debug"]).await;
+    let Scene { controller, space, .. } = &scene;
+    for page in ["healthz", "readyz"] {
+        ureq::get(controller.admin_url(page)).call().expect("it is served");
+    }
+    space.apply(HEAD).await.expect("it is taken");
+    space.wait_for("head", "Ready", "True", PATIENCE).await;
+
+    let own = format!(
+        r#"rayward_cluster_workers_desired{{name="head",namespace="{}"}} 0"#,
+        space.name
+    );
+    let metrics = controller.metrics();
+    for line in [
+        own.as_str(),
+        r#"rayward_clusters{phase="Ready"} 1"#,
+        r#"rayward_aws_requests_total{class="ok",operation="CreateVpc",service="ec2"} 1"#,
+        r#"rayward_aws_request_duration_seconds_count{service="ec2"}"#,
+        "rayward_reconcile_duration_seconds_count",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+
+    let secrets: Api<Secret> = Api::namespaced(space.client.clone(), &space.name);
+    let secret = secrets.get("head-ssh").await.expect("the cluster has a key");
+    let key = secret.data.expect("it holds something")["ssh-privatekey"].0.clone();
+    let key = String::from_utf8(key).expect("OpenSSH's form is text");
+    let secret_line = key.lines().nth(2).expect("a line of the key");
+    let status = serde_json::to_string(&space.cluster("head").await).expect("JSON");
+    let log = fs::read_to_string(controller.log()).expect("the log");
+    for shown in [status, log, controller.metrics(), space.events().await.join("\n")] {
+        assert!(!shown.contains(secret_line) && !shown.contains("PRIVATE KEY"));
+    }
+
+    space.delete("head").await;
+    space.wait_until_gone("head", PATIENCE).await;
+    until("its numbers are gone", PATIENCE, async || {
+        let metrics = controller.metrics();
+        if metrics.contains(&space.name) {
+            Err(metrics)
+        } else {
+            Ok(())
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_keeps_no_other_one_waiting() {
+    let plane = ControlPlane::start(&test_name()).await;
+    let stand_in = StandIn::start();
+    let space = Space::create(&plane).await;
+    // As if an older or newer version of the schema had let it in.
+    let definitions: Api<CustomResourceDefinition> = Api::all(space.client.clone());
+    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let mut definition = definitions.get("rayclusters.rayward.dev").await.expect("the CRD");
+    definition.metadata.managed_fields = None;
+    definition.spec.versions[0].schema =
+        serde_json::from_value(json!({"openAPIV3Schema": anything})).expect("a schema");
+    let replace = Patch::Merge(json!({"spec": {"versions": definition.spec.versions}}));
+    definitions
+        .patch("rayclusters.rayward.dev", &PatchParams::default(), &replace)
+        .await
+        .expect("the API server takes the CRD");
+    let broken = HEAD.replace("ap-southeast-1", "[1]").replace("head", "broken");
+    until("the API server takes a broken object", PATIENCE, async || {
+        space.apply(&broken).await.map(drop).or_else(|error| match error {
+            // It was taken; that it cannot be read here is the point.
+            kube::Error::SerdeError(_) => Ok(()),
+            error => Err(error.to_string()),
+        })
+    })
+    .await;
+
+    let mut controller = Controller::start(&plane, &stand_in, &space.name).await;
+    space.apply(HEAD).await.expect("it is taken");
+    space.wait_for("head", "Ready", "True", PATIENCE).await;
+
+    until("the broken one is told of", PATIENCE, async || {
+        let events = space.events().await;
+        let is_told = events.iter().any(|event| event.starts_with("InvalidObject: "));
+        if is_told { Ok(()) } else { Err(events.join("\n")) }
+    })
+    .await;
+    assert!(controller.stop(Duration::from_secs(10)).success());
+}
