@@ -190,7 +190,7 @@ impl<'p, 'a> Plans<'p, 'a> {
             self.planner.check_in(due.duration_since(self.now).unsigned_abs());
         }
         // A new bucket that is being set up has not drifted.
-        let told = self.planner.is_settled(&bucket.tags);
+        let told = self.planner.is_drift(&bucket.tags);
         let differing = [
             (
                 settings.public_access_blocked,
@@ -212,11 +212,11 @@ impl<'p, 'a> Plans<'p, 'a> {
     }
 
     fn retag(&mut self, bucket: &Bucket, why: Why, set: Tags) {
-        let keys: Vec<&str> = set.keys().map(String::as_str).collect();
-        self.planner.find(Finding::repaired(
-            &bucket.name,
-            format!("tags were missing or changed: {}", keys.join(", ")),
-        ));
+        if matches!(why, Why::Claim) || self.planner.is_drift(&bucket.tags) {
+            let keys: Vec<&str> = set.keys().map(String::as_str).collect();
+            let what = format!("tags were missing or changed: {}", keys.join(", "));
+            self.planner.find(Finding::repaired(&bucket.name, what));
+        }
         self.change(&bucket.name, Step::Retag(Retag { why, set, remove: None }));
     }
 

@@ -318,6 +318,8 @@ fn drift_is_seen_within_the_interval_and_told() {
 fn what_drifted_is_a_finding_until_it_is_put_right() {
     let mut world = World::new(&one_bucket());
     world.pass();
+    world.observed.recorded.observed_generation = Some(1);
+    world.observed.recorded.phase = Some(crate::api::Phase::Ready);
     world.wait(3600);
     for bucket in world.observed.inventory.bucket.ours.values_mut() {
         let settings = Settings::default();
