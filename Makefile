@@ -33,7 +33,7 @@ test: tools ## everything that guards main; what CI runs
 	@echo "All of it is green."
 
 bench: tools ## what Rayward costs, as one table and in target/bench.json; ONLY=plan, creation or many measures a part
-	@$(step) bench-build "15 minutes the first time" cargo bench --locked --no-run
+	@$(step) bench-build "15 minutes the first time" cargo bench --locked --no-run --bench bench
 	@cargo bench --quiet --locked --bench bench -- $(ONLY)
 
 tools: preflight ## the programs of the sandbox, built or found once (10 minutes the first time)

@@ -46,11 +46,12 @@ impl Part {
     }
 
     fn figure(&self, name: &'static str, value: f64, unit: &'static str, goal: f64, better: Better) -> Figure {
+        let rounded = |number: f64| (number * 1000.0).round() / 1000.0;
         Figure {
             name,
-            value: (value * 1000.0).round() / 1000.0,
+            value: rounded(value),
             unit,
-            goal,
+            goal: rounded(goal),
             better,
             command: format!("make bench ONLY={}", self.0),
         }
