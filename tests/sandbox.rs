@@ -9,8 +9,7 @@ use std::{env, fs};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, ResourceExt};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::support::control_plane::ControlPlane;
@@ -245,12 +244,12 @@ async fn nothing_is_left_of_an_interrupted_run() {
         setsid sh -c 'while :; do sleep 1; done' "$1-detached" &
         while :; do sleep 1; done
     "#;
-    for (signal, code) in [
-        (Signal::SIGKILL, None),
-        (Signal::SIGTERM, Some(143)),
-        (Signal::SIGINT, Some(130)),
+    for (name, signal, code) in [
+        ("SIGKILL", Signal::KILL, None),
+        ("SIGTERM", Signal::TERM, Some(143)),
+        ("SIGINT", Signal::INT, Some(130)),
     ] {
-        let marker = format!("interrupted-{signal}");
+        let marker = format!("interrupted-{name}");
         let before = fs::read_to_string("/proc/self/mounts").expect("mounts can be read");
         let mut child = inside(script, &marker).spawn().expect("it starts");
         let detached = format!("{marker}-detached");
@@ -264,10 +263,10 @@ async fn nothing_is_left_of_an_interrupted_run() {
         })
         .await;
 
-        kill(Pid::from_raw(child.id().cast_signed()), signal).expect("it runs");
-        assert_eq!(child.wait().expect("it ends").code(), code, "after {signal}");
+        kill_process(Pid::from_child(&child), signal).expect("it runs");
+        assert_eq!(child.wait().expect("it ends").code(), code, "after {name}");
 
-        until(&format!("no process is left after {signal}"), PATIENCE, async || {
+        until(&format!("no process is left after {name}"), PATIENCE, async || {
             let left = processes_with(&marker);
             if left.is_empty() { Ok(()) } else { Err(left.join("\n")) }
         })
@@ -275,13 +274,13 @@ async fn nothing_is_left_of_an_interrupted_run() {
         assert_eq!(
             fs::read_to_string("/proc/self/mounts").expect("mounts can be read"),
             before,
-            "after {signal}"
+            "after {name}"
         );
         assert!(
             !output(Command::new("ip").args(["netns", "list"])).contains("left-behind"),
-            "after {signal}"
+            "after {name}"
         );
-        assert!(!env::temp_dir().join("left-behind").exists(), "after {signal}");
+        assert!(!env::temp_dir().join("left-behind").exists(), "after {name}");
     }
 }
 

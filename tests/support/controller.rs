@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use rustix::process::Signal;
 
 use super::control_plane::ControlPlane;
 use super::process::{Output, Process, command};
@@ -117,7 +117,7 @@ impl Controller {
     /// Ends it as Kubernetes does, with SIGTERM; panics when it has not ended by the deadline.
     pub(crate) fn stop(&mut self, deadline: Duration) -> ExitStatus {
         let mut process = self.process.take().expect("the controller runs");
-        process.signal(Signal::SIGTERM);
+        process.signal(Signal::TERM);
         process.wait(deadline)
     }
 

@@ -8,8 +8,7 @@ use std::sync::{LazyLock, Mutex, mpsc};
 use std::time::Duration;
 use std::{io, thread};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::wait::Waited;
 
@@ -68,8 +67,8 @@ impl Process {
 
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
-        let pid = Pid::from_raw(self.child.id().cast_signed());
-        kill(pid, signal).unwrap_or_else(|error| panic!("{signal} to {}: {error}", self.name));
+        kill_process(Pid::from_child(&self.child), signal)
+            .unwrap_or_else(|error| panic!("{signal:?} to {}: {error}", self.name));
     }
 
     /// How it ended, if it has.

@@ -112,10 +112,18 @@ def test_a_new_bucket_is_private_and_encrypted(s3: Any, bucket: str) -> None:
 
 def test_the_answer_about_versioning_is_named_as_on_aws(s3: Any, bucket: str) -> None:
     bodies: list[bytes] = []
-    s3.meta.events.register("after-call.s3", lambda http_response, **_: bodies.append(http_response.content))
-    s3.get_bucket_versioning(Bucket=bucket)
-    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
-    s3.get_bucket_versioning(Bucket=bucket)
+
+    def keep_body(http_response: Any, **_: Any) -> None:
+        bodies.append(http_response.content)
+
+    # The client is shared, and reading an answer here takes the body away from who asked for it.
+    s3.meta.events.register("after-call.s3", keep_body)
+    try:
+        s3.get_bucket_versioning(Bucket=bucket)
+        s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+        s3.get_bucket_versioning(Bucket=bucket)
+    finally:
+        s3.meta.events.unregister("after-call.s3", keep_body)
     assert b"<VersioningConfiguration " in bodies[0]
     assert bodies[2].endswith(b"<Status>Enabled</Status></VersioningConfiguration>")
 
@@ -211,7 +219,6 @@ def test_multipart_uploads(s3: Any, bucket: str) -> None:
     assert refused(s3.abort_multipart_upload, Bucket=bucket, Key="big", UploadId=upload) == "NoSuchUpload"
 
 
-@pytest.mark.xfail(reason="an open fault: after the tests before it, the body of the object comes back empty")
 def test_objects(s3: Any, bucket: str) -> None:
     content = bytes(range(256)) * 20000
     s3.put_object(Bucket=bucket, Key="deep/a b+ü", Body=content)
