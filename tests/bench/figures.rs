@@ -25,6 +25,12 @@ pub(crate) struct Figure {
 }
 
 impl Figure {
+    /// How far the figure is from its goal: 1 and below is reached where lower is better, 1 and above where higher is.
+    /// Nothing to divide by: no ratio.
+    fn ratio(&self) -> Option<f64> {
+        (self.goal != 0.0).then(|| self.value / self.goal)
+    }
+
     fn is_reached(&self) -> bool {
         match self.better {
             Better::Lower => self.value <= self.goal,
@@ -60,7 +66,10 @@ impl Part {
 
 /// Prints the figures and writes them to `path`.
 pub(crate) fn tell(figures: &[Figure], path: &Path) {
-    println!("\n{:<58} {:>10} {:<12} {:>12}", "figure", "measured", "", "goal");
+    println!(
+        "\n{:<58} {:>10} {:<9} {:>8} {:>9}",
+        "figure", "measured", "", "goal", "ratio"
+    );
     for figure in figures {
         let sign = match figure.better {
             Better::Lower => "<=",
@@ -68,9 +77,12 @@ pub(crate) fn tell(figures: &[Figure], path: &Path) {
         };
         let goal = format!("{sign} {}", figure.goal);
         let verdict = if figure.is_reached() { "reached" } else { "NOT REACHED" };
+        let ratio = figure
+            .ratio()
+            .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         println!(
-            "{:<58} {:>10} {:<12} {:>12}  {verdict}",
-            figure.name, figure.value, figure.unit, goal
+            "{:<58} {:>10} {:<9} {goal:>8} {ratio:>9}  {verdict}",
+            figure.name, figure.value, figure.unit
         );
     }
     let json = serde_json::to_string_pretty(figures).expect("figures are JSON");

@@ -78,6 +78,13 @@ pub(crate) async fn measure() -> Vec<Figure> {
             "passes/s",
             2000.0,
         ),
+        // "The same at both": what else runs on the machine moves each by a tenth.
+        PART.higher(
+            "their rate with 1,000 clusters by that with 100",
+            rate(&at_many) / rate(&at_few),
+            "times",
+            0.9,
+        ),
         PART.lower("AWS calls of quiet passes", calls, "calls", 0.0),
         PART.lower(
             "start to ready, 1,000 clusters",
