@@ -1,6 +1,6 @@
 # `make help` says what there is. Logs of the steps are under target/logs, those of the tests under target/test-logs.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test bench tools release-check clean preflight
+.PHONY: help demo demo-down test test-soak bench tools release-check clean preflight
 
 sandbox := deploy/sandbox
 aws := $(sandbox)/aws
@@ -31,6 +31,11 @@ test: tools ## everything that guards main; what CI runs
 	@$(step) mypy "a minute" env --chdir=$(aws) $(python) -m mypy .
 	@$(step) --tests pytest "a minute" env --chdir=$(aws) $(inside) $(python) -m pytest
 	@echo "All of it is green."
+
+test-soak: export RAYWARD_TEST_KILLS := 100
+test-soak: tools ## what takes long: the controller killed 400 times in creations and 400 times in deletions
+	@$(step) build "10 minutes the first time" cargo test --locked --no-run
+	@$(step) --tests soak "half an hour" cargo test --locked --test rayward crash::kills
 
 bench: tools ## what Rayward costs, as one table and in target/bench.json; ONLY=plan, creation or many measures a part
 	@$(step) bench-build "15 minutes the first time" cargo bench --locked --no-run --bench bench

@@ -20,8 +20,11 @@ use crate::support::stand_in::StandIn;
 use crate::support::test_name;
 use crate::support::wait::{PATIENCE, until};
 
-/// How often each test here kills the controller in creations, and as often in deletions.
+/// How often each test here kills the controller in creations, and as often in deletions, unless [`MORE_KILLS`] says
+/// otherwise.
 const KILLS: usize = 8;
+/// Makes `make test-soak` of these tests.
+const MORE_KILLS: &str = "RAYWARD_TEST_KILLS";
 /// How often within one creation or deletion; more would only delay its end.
 const KILLS_IN_ONE: usize = 5;
 /// Gives a run of these tests the chance of another: what a test that failed has printed.
@@ -144,10 +147,12 @@ impl Ordeal {
 
     /// Makes and deletes labs until the controller was killed often enough in both.
     async fn survive(mut self) {
+        let asked = std::env::var(MORE_KILLS).map(|kills| kills.parse().expect("a number of kills"));
+        let wanted = asked.unwrap_or(KILLS);
         let (mut in_creation, mut in_deletion) = (0, 0);
         for round in 1.. {
             assert!(
-                round < 20,
+                round < 4 + 2 * wanted,
                 "killed {in_creation} and {in_deletion} times: it is over before the moments come"
             );
             self.scene.aws.forget_calls();
@@ -174,7 +179,7 @@ impl Ordeal {
                 3,
                 "round {round}: nothing is launched by a deletion"
             );
-            if in_creation >= KILLS && in_deletion >= KILLS {
+            if in_creation >= wanted && in_deletion >= wanted {
                 break;
             }
         }
