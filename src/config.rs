@@ -27,9 +27,9 @@ pub struct Cli {
 pub enum Command {
     /// Run the controller.
     ///
-    /// The Kubernetes API is found by `KUBECONFIG`, then by the service account of the pod. AWS credentials come from the
-    /// default chain of the AWS SDK; `AWS_ENDPOINT_URL` is honoured. A setting is a flag or the environment variable
-    /// beside it; durations read like 90s, 5m or 1h30m.
+    /// The Kubernetes API is found by `KUBECONFIG`, then by the service account of the pod. AWS credentials come from
+    /// the default chain of the AWS SDK; `AWS_ENDPOINT_URL` is honoured. A setting is a flag or the environment
+    /// variable beside it; durations read like 90s, 5m or 1h30m.
     Run(Box<Config>),
     /// Print the `CustomResourceDefinition` of `RayCluster` as YAML.
     Crd,
@@ -56,7 +56,8 @@ pub struct Config {
     pub concurrency: usize,
 
     /// How often machines are looked at.
-    #[arg(long, env = "RAYWARD_SWEEP_INTERVAL", value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    #[arg(long, env = "RAYWARD_SWEEP_INTERVAL", value_name = "DURATION", default_value = "15s",
+        value_parser = duration)]
     pub sweep_interval: Duration,
 
     /// How often everything else is looked at.
@@ -91,11 +92,13 @@ pub struct Config {
     pub launch_window: Duration,
 
     /// How long nothing is launched after the record of launches in a status was lost.
-    #[arg(long, env = "RAYWARD_LOST_RECORD_HOLD", value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    #[arg(long, env = "RAYWARD_LOST_RECORD_HOLD", value_name = "DURATION", default_value = "5m",
+        value_parser = duration)]
     pub lost_record_hold: Duration,
 
     /// How old the known settings of a bucket may be.
-    #[arg(long, env = "RAYWARD_BUCKET_INTERVAL", value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    #[arg(long, env = "RAYWARD_BUCKET_INTERVAL", value_name = "DURATION", default_value = "1h",
+        value_parser = duration)]
     pub bucket_interval: Duration,
 
     /// How long an instance type is skipped in a zone that has no capacity for it.

@@ -1,4 +1,5 @@
-//! What is known of one cluster when it is planned: facts of AWS and of Kubernetes, each known or unknown. No decisions.
+//! What is known of one cluster when it is planned: facts of AWS and of Kubernetes, each known or unknown. No
+//! decisions.
 
 mod assemble;
 

@@ -317,8 +317,9 @@ async fn a_cluster_that_is_applied_again_finds_its_data_and_nobody_else_does() {
     // Another namespace, and another installation in a namespace and under a name of the same kind, ask for it.
     let plane = ControlPlane::shared().await;
     let greedy = format!(
-        "{{apiVersion: rayward.dev/v1alpha1, kind: RayCluster, metadata: {{name: lab}}, spec: {{region: ap-southeast-1, \
-         head: {{image: {{id: ami-003c463c8207b4dfa}}}}, workerGroups: [], buckets: [{{purpose: raw, name: {bucket}}}]}}}}"
+        "{{apiVersion: rayward.dev/v1alpha1, kind: RayCluster, metadata: {{name: lab}}, spec: {{\
+         region: ap-southeast-1, head: {{image: {{id: ami-003c463c8207b4dfa}}}}, workerGroups: [], \
+         buckets: [{{purpose: raw, name: {bucket}}}]}}}}"
     );
     let mut others = Vec::new();
     for flags in [&[][..], &["--installation=another"][..]] {

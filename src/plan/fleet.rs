@@ -125,7 +125,8 @@ pub(super) fn repair_tags(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
     }
     for machine in &fleet.unassigned {
         let what = "was launched by Rayward for this cluster, but its tags and the record of its launch are gone: it \
-                    counts as a worker of any group. Terminate it, or tag it with rayward.dev/role and rayward.dev/group";
+                    counts as a worker of any group. Terminate it, or tag it with rayward.dev/role and \
+                    rayward.dev/group";
         planner.find(Finding::kept(&machine.id, what));
     }
 }

@@ -172,7 +172,8 @@ impl Planner<'_> {
         };
         if let Some(until) = observed.ledger.held_until.filter(|until| *until > sweep_began) {
             let message = format!(
-                "the record of launches (in the status) was lost: nothing is launched before a look at AWS after {until}"
+                "the record of launches (in the status) was lost: nothing is launched before a look at AWS \
+                 after {until}"
             );
             self.wait(subject, Reason::LaunchRecordLost, message);
             self.check_in(until.duration_since(now).unsigned_abs());

@@ -182,7 +182,8 @@ impl<'a> Planner<'a> {
     /// Says what of others keeps something of ours from being deleted.
     pub fn blocked(&mut self, id: &str, blockers: &[String]) {
         let message = format!(
-            "{id} cannot be deleted before {}, not of this cluster: remove what is in the way, and the deletion goes on",
+            "{id} cannot be deleted before {}, not of this cluster: remove what is in the way, and the deletion \
+             goes on",
             blockers.join(", ")
         );
         self.wait(Subject::Network, Reason::ForeignResource, message);

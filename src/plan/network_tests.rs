@@ -691,7 +691,9 @@ fn what_a_spec_names_and_aws_does_not_have_is_named() {
         [
             (
                 Reason::InvalidReference,
-                "InvalidKeyPair.NotFound: there is no key pair mine in ap-southeast-1: import it there, or change keyPair.name".to_owned()
+                "InvalidKeyPair.NotFound: there is no key pair mine in ap-southeast-1: import it there, or change \
+                 keyPair.name"
+                    .to_owned()
             ),
             (
                 Reason::InvalidReference,

@@ -202,7 +202,8 @@ proptest! {
         let mut scenario = scenario();
         for event in &history {
             happen(&mut scenario, event);
-            let groups: Vec<_> = scenario.cluster.groups.iter().map(|group| (group.name.clone(), group.replicas)).collect();
+            let groups = scenario.cluster.groups.iter();
+            let groups: Vec<_> = groups.map(|group| (group.name.clone(), group.replicas)).collect();
             let before = |group: Option<&str>| scenario.machines_of(group);
             prop_assert!(count(&scenario, None) <= before(None).max(1));
             for (group, replicas) in &groups {

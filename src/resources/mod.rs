@@ -152,7 +152,9 @@ macro_rules! registry {
 
         /// What one cluster has on AWS.
         #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct Inventory { $(#[doc = concat!("See [`", stringify!($module), "`].")] pub $module: Shelf<$module::$Item>,)* }
+        pub struct Inventory {
+            $(#[doc = concat!("See [`", stringify!($module), "`].")] pub $module: Shelf<$module::$Item>,)*
+        }
 
         impl Change {
             /// The call that carries it out (the first, if there are several).
@@ -178,7 +180,10 @@ macro_rules! registry {
             /// # Errors
             /// What AWS answered, with its class.
             pub async fn apply(&self, clients: &Clients) -> Result<Answer, AwsError> {
-                match self { $(Self::$Kind(change) => change.apply(clients).await,)* Self::Tags(change) => change.apply(clients).await }
+                match self {
+                    $(Self::$Kind(change) => change.apply(clients).await,)*
+                    Self::Tags(change) => change.apply(clients).await,
+                }
             }
         }
 
@@ -212,7 +217,10 @@ macro_rules! registry {
             #[must_use]
             pub fn ids(&self) -> Vec<(Kind, String)> {
                 let mut ids = Vec::new();
-                $(ids.extend(self.$module.ours.values().filter(|item| !item.is_gone()).map(|item| (Kind::$Kind, item.id().to_owned())));)*
+                $(
+                    let present = self.$module.ours.values().filter(|item| !item.is_gone());
+                    ids.extend(present.map(|item| (Kind::$Kind, item.id().to_owned())));
+                )*
                 ids
             }
         }

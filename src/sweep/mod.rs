@@ -218,8 +218,8 @@ impl Sweeps {
         self.regular().all(|line| has_looked(line.last.borrow().as_ref()))
     }
 
-    /// Waits until every kind that is swept in turn has been looked at, or could not be: a pass that began earlier would
-    /// go on for a while with the little that is known.
+    /// Waits until every kind that is swept in turn has been looked at, or could not be: a pass that began earlier
+    /// would go on for a while with the little that is known.
     pub async fn first_look(&self) {
         let looks = self.regular().map(|line| async {
             let mut last = line.last.subscribe();

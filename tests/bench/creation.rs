@@ -94,8 +94,9 @@ fn now() -> f64 {
 
 /// The chain of calls, each of which needed the one before it, that took longest in all.
 ///
-/// A call needs the call whose answer brought an id that it names. The first change of a kind needs a look at that kind:
-/// nothing is made before it is known not to be there. Nothing else is counted, so that the chain is rather too short.
+/// A call needs the call whose answer brought an id that it names. The first change of a kind needs a look at that
+/// kind: nothing is made before it is known not to be there. Nothing else is counted, so that the chain is rather too
+/// short.
 fn longest_chain(calls: &[Call], applied: f64) -> Vec<&Call> {
     let mut sorted: Vec<&Call> = calls
         .iter()

@@ -1,4 +1,5 @@
-//! `make bench`: what Rayward costs, as one table and as target/bench.json. One file a part; `ONLY=<part>` measures one.
+//! `make bench`: what Rayward costs, as one table and as target/bench.json. One file a part; `ONLY=<part>` measures
+//! one.
 
 #![allow(
     clippy::expect_used,

@@ -141,7 +141,8 @@ mod tests {
     proptest! {
         #[test]
         fn every_name_is_legal_and_begins_as_its_cluster_does(
-            installation in ".{0,40}", namespace in "[a-z0-9.-]{1,63}", cluster in "[a-zA-Z0-9.-]{1,80}", purpose in ".{0,40}",
+            installation in ".{0,40}", namespace in "[a-z0-9.-]{1,63}",
+            cluster in "[a-zA-Z0-9.-]{1,80}", purpose in ".{0,40}",
         ) {
             let id = id(&installation, &namespace, &cluster);
             let name = name(&id, &purpose);
@@ -150,15 +151,16 @@ mod tests {
             prop_assert!(name.chars().all(legal) && !name.ends_with('-'), "{name}");
             prop_assert!(name.starts_with(&name_prefix(&id)), "{name}");
             // S3 keeps these for itself.
-            prop_assert!(!["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"].iter().any(|end| name.ends_with(end)));
+            let kept = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+            prop_assert!(!kept.iter().any(|end| name.ends_with(end)), "{name}");
         }
 
         #[test]
         fn different_buckets_have_different_names(
             a in ("[a-z-]{1,6}", "[a-z-]{1,40}", "[a-z-]{1,40}"), b in ("[a-z-]{1,6}", "[a-z-]{1,40}", "[a-z-]{1,40}"),
         ) {
-            let name = |(namespace, cluster, purpose): &(String, String, String)| name(&id("i", namespace, cluster), purpose);
-            prop_assert_eq!(a == b, name(&a) == name(&b));
+            let name_of = |of: &(String, String, String)| name(&id("i", &of.0, &of.1), &of.2);
+            prop_assert_eq!(a == b, name_of(&a) == name_of(&b));
         }
     }
 }

@@ -257,8 +257,8 @@ impl<'p, 'a> Plans<'p, 'a> {
     fn blocked(&mut self, bucket: &'a Bucket, wanted: &Wanted, why: &str) {
         let cluster = self.planner.cluster();
         let message = format!(
-            "bucket {} {why}: give another name for the purpose {}, or hand the bucket over by tagging it {RELEASED_BY}={} \
-             and without {CLUSTER_UID}",
+            "bucket {} {why}: give another name for the purpose {}, or hand the bucket over by tagging it \
+             {RELEASED_BY}={} and without {CLUSTER_UID}",
             bucket.name,
             wanted.purpose,
             released_by(&cluster.id),
@@ -363,8 +363,8 @@ impl<'p, 'a> Plans<'p, 'a> {
             Some((Fill::Data | Fill::Emptying(_), _)) if confirmed => self.change(name, Step::Empty { at: self.now }),
             Some((Fill::Data | Fill::Emptying(_), _)) => {
                 let message = format!(
-                    "bucket {name} holds data: take it out, set spec.deletionPolicy.buckets to Retain, or have the data \
-                     deleted by annotating the RayCluster with {CONFIRM_BUCKET_DELETION}={}",
+                    "bucket {name} holds data: take it out, set spec.deletionPolicy.buckets to Retain, or have the \
+                     data deleted by annotating the RayCluster with {CONFIRM_BUCKET_DELETION}={}",
                     self.planner.cluster().id.uid
                 );
                 self.planner.wait(Subject::Buckets, Reason::BucketHoldsData, message);
