@@ -64,6 +64,13 @@ async fn suspended_machines_keep_disks_and_addresses_and_the_same_ones_start_aga
         .expect("a head")
         .public_address;
     let (before, held) = (alive(&scene.aws).await, scene.made().await);
+    let elastic = scene.aws.ec2().describe_addresses().send().await.expect("addresses");
+    let elastic = elastic.addresses()[0].public_ip().expect("an address").to_owned();
+    assert_eq!(address.as_deref(), Some(elastic.as_str()));
+    assert_eq!(
+        before[0].public_address, elastic,
+        "it took the place of the one of the launch"
+    );
 
     suspend(&scene, true).await;
     let lab = suspended(&scene).await;

@@ -8,11 +8,12 @@ use super::{
     scenario::{Scenario, group},
 };
 use crate::{
-    api::LaunchState,
+    api::{LaunchState, PublicAddress},
     aws::{AwsCall, AwsError, ErrorClass},
     observe::{KeySecret, Pool, Refusal, Source},
     resources::{Kind, instance::InstanceState},
     tags,
+    validate::Network,
 };
 
 /// The lab, all of it running.
@@ -67,6 +68,29 @@ fn the_head_gets_its_address_and_a_new_head_gets_the_same() {
     assert_ne!(next, head);
     assert_eq!(lab.machine_mut(&next).private_address.as_deref(), Some("10.0.1.10"));
     assert_eq!(lab.live(WORKER).len(), 2, "its workers stay");
+}
+
+#[test]
+fn a_head_is_launched_with_a_way_out_unless_it_is_to_have_none() {
+    let launched_public = |address, subnet_is_public| {
+        let mut lab = Scenario::lab();
+        lab.cluster.head.public_address = address;
+        if let Network::Own { subnets, .. } = &mut lab.cluster.network {
+            subnets[0].public = subnet_is_public;
+        }
+        lab.run();
+        lab.observed.ledger.launches[0].public_address
+    };
+    assert!(launched_public(PublicAddress::Dynamic, true));
+    assert!(
+        launched_public(PublicAddress::Elastic, true),
+        "the Elastic one comes when the machine runs: too late for its first boot"
+    );
+    assert!(!launched_public(PublicAddress::None, true));
+    assert!(
+        !launched_public(PublicAddress::Elastic, false),
+        "nothing leads out of there"
+    );
 }
 
 #[test]
