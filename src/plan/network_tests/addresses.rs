@@ -1,0 +1,49 @@
+//! The Elastic IP address of a head.
+
+use super::{lab, made, only, waits};
+use crate::{
+    api::PublicAddress,
+    plan::{Reason, scenario::Scenario},
+    resources::{address::Address, instance::InstanceState},
+};
+
+#[test]
+fn an_elastic_address_follows_the_head_and_is_given_back() {
+    let mut lab = lab();
+    lab.cluster.head.public_address = PublicAddress::Elastic;
+    let done = lab.run();
+    assert!(done.contains(&"allocate an Elastic IP address".to_owned()), "{done:?}");
+    let address = |lab: &mut Scenario| only(&mut lab.observed.inventory.address.ours).clone();
+    let head = lab.live("head").remove(0);
+    assert_eq!(address(&mut lab).instance_id.as_ref(), Some(&head));
+
+    lab.machine_mut(&head).state = InstanceState::Terminated;
+    lab.run();
+    let next = lab.live("head").remove(0);
+    assert_eq!(
+        address(&mut lab).instance_id,
+        Some(next.clone()),
+        "it moves to the next head"
+    );
+
+    lab.cluster.head.public_address = PublicAddress::None;
+    let id = address(&mut lab).id;
+    assert_eq!(lab.settle(), [format!("disassociate {id}"), format!("release {id}")]);
+}
+
+#[test]
+fn an_address_of_others_on_the_head_is_left_there() {
+    let mut lab = made();
+    lab.cluster.head.public_address = PublicAddress::Elastic;
+    lab.settle();
+    let head = lab.live("head").remove(0);
+    let address: &mut Address = only(&mut lab.observed.inventory.address.ours);
+    (address.association_id, address.instance_id) = (None, None);
+    let head = lab.machine_mut(&head);
+    (head.public_address, head.has_elastic_address) = (Some("198.51.100.7".into()), true);
+    let plan = lab.plan();
+    assert_eq!(plan.actions, []);
+    let (reason, message) = waits(&plan).remove(0);
+    assert_eq!(reason, Reason::ForeignResource);
+    assert!(message.starts_with("198.51.100.7"), "{message}");
+}
