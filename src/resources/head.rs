@@ -112,8 +112,8 @@ fn launch(planner: &mut Planner<'_>, ground: Option<&Ground>) {
         image_id: image.id.clone(),
         root_device: image.root_device.clone(),
         private_address: Some(address.to_string()),
-        // An Elastic one too is put on a machine that runs, and its first boot needs a way out before: what Amazon gives
-        // at the launch goes back when the Elastic one comes.
+        // An Elastic one too is put on a machine that runs, and its first boot needs a way out before: what Amazon
+        // gives at the launch goes back when the Elastic one comes.
         public_address: spec.public_address != PublicAddress::None,
     };
     planner.launch(ground, &need);
