@@ -51,4 +51,6 @@ mod status;
 #[cfg(test)]
 mod suspend;
 #[cfg(test)]
+mod unreadable;
+#[cfg(test)]
 mod weather;

@@ -1,30 +1,17 @@
 //! `rayward run` as a process: how it starts, what it shows, and what it never shows.
 
-use std::{
-    fs,
-    net::TcpListener,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Output};
 
-use k8s_openapi::{
-    api::core::v1::Secret, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
-use kube::{
-    Api,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 
-use crate::support::{
-    cluster::Space,
-    control_plane::ControlPlane,
-    controller::Controller,
-    scene::Scene,
-    stand_in::StandIn,
-    test_name,
-    wait::{PATIENCE, until},
-};
+use crate::support::cluster::Space;
+use crate::support::control_plane::ControlPlane;
+use crate::support::scene::Scene;
+use crate::support::test_name;
+use crate::support::wait::{PATIENCE, until};
 
 /// A head alone: nothing here is about workers and buckets.
 const HEAD: &str = "
@@ -117,44 +104,4 @@ async fn the_numbers_of_a_cluster_come_and_go_with_it_and_its_key_is_shown_nowhe
         }
     })
     .await;
-}
-
-#[tokio::test]
-async fn an_object_that_cannot_be_read_keeps_no_other_one_waiting() {
-    let plane = ControlPlane::start(&test_name()).await;
-    let stand_in = StandIn::start();
-    let space = Space::create(&plane).await;
-    // As if an older or newer version of the schema had let it in.
-    let definitions: Api<CustomResourceDefinition> = Api::all(space.client.clone());
-    let anything = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
-    let mut definition = definitions.get("rayclusters.rayward.dev").await.expect("the CRD");
-    definition.metadata.managed_fields = None;
-    definition.spec.versions[0].schema =
-        serde_json::from_value(json!({"openAPIV3Schema": anything})).expect("a schema");
-    let replace = Patch::Merge(json!({"spec": {"versions": definition.spec.versions}}));
-    definitions
-        .patch("rayclusters.rayward.dev", &PatchParams::default(), &replace)
-        .await
-        .expect("the API server takes the CRD");
-    let broken = HEAD.replace("ap-southeast-1", "[1]").replace("head", "broken");
-    until("the API server takes a broken object", PATIENCE, async || {
-        space.apply(&broken).await.map(drop).or_else(|error| match error {
-            // It was taken; that it cannot be read here is the point.
-            kube::Error::SerdeError(_) => Ok(()),
-            error => Err(error.to_string()),
-        })
-    })
-    .await;
-
-    let mut controller = Controller::start(&plane, &stand_in, &space.name).await;
-    space.apply(HEAD).await.expect("it is taken");
-    space.wait_for("head", "Ready", "True", PATIENCE).await;
-
-    until("the broken one is told of", PATIENCE, async || {
-        let events = space.events().await;
-        let is_told = events.iter().any(|event| event.starts_with("InvalidObject: "));
-        if is_told { Ok(()) } else { Err(events.join("\n")) }
-    })
-    .await;
-    assert!(controller.stop(Duration::from_secs(10)).success());
 }
