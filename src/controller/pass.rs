@@ -631,6 +631,5 @@ fn interest(cluster: &ValidCluster, status: &RayClusterStatus, account: &Source<
         vpc_ids: brought.into_iter().chain(made).collect(),
         bucket_names,
         key_pair: cluster.key_pair.clone(),
-        deleting: cluster.deleting,
     }
 }

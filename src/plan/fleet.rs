@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Planner, Subject, launch::revision};
+use super::{Finding, Planner, Subject, launch::revision, tagging::Untagged};
 use crate::{
     observe::Observed,
     resources::{
@@ -132,6 +132,7 @@ pub(super) fn repair_tags(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
 }
 
 fn repair(planner: &mut Planner<'_>, subject: Subject, machines: &[&Instance], group: Option<&str>) {
+    let mut untagged = Untagged::default();
     let of_all = planner.tags(if group.is_some() { WORKER } else { HEAD }, group);
     // Machines of one launch and image have the same tags.
     for alike in machines.chunk_by(|a, b| a.launch() == b.launch() && a.image_id == b.image_id) {
@@ -141,7 +142,8 @@ fn repair(planner: &mut Planner<'_>, subject: Subject, machines: &[&Instance], g
         }
         wanted.insert(tags::REVISION.into(), revision(&alike[0].image_id));
         for machine in alike {
-            planner.repair_tags(subject, Kind::Instance, *machine, &wanted);
+            planner.note_untagged(&mut untagged, *machine, &wanted);
         }
     }
+    planner.tag(subject, Kind::Instance, untagged);
 }

@@ -17,6 +17,7 @@ mod properties;
 #[cfg(test)]
 pub(crate) mod scenario;
 pub mod suspend;
+pub(crate) mod tagging;
 mod waiting;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -29,7 +30,7 @@ pub use waiting::{Finding, Outcome, Reason, Subject, Waiting};
 use crate::{
     api::Phase,
     observe::Observed,
-    resources::{Change, Kind, Resource, TagChange},
+    resources::{Change, Resource},
     tags::{self, Tags},
     validate::ValidCluster,
 };
@@ -210,25 +211,6 @@ impl<'a> Planner<'a> {
             self.inputs.now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         );
         tags
-    }
-
-    /// Plans to put back the tags that `item` lost.
-    pub fn repair_tags(&mut self, subject: Subject, kind: Kind, item: &impl Resource, wanted: &Tags) {
-        if let Some(missing) = tags::missing(item.tags(), wanted) {
-            if self.is_drift(item.tags()) {
-                let keys: Vec<&str> = missing.keys().map(String::as_str).collect();
-                let what = format!("tags were missing or changed: {}", keys.join(", "));
-                self.find(Finding::repaired(item.id(), what));
-            }
-            self.change(
-                subject,
-                Change::Tags(TagChange {
-                    kind,
-                    id: item.id().into(),
-                    tags: missing,
-                }),
-            );
-        }
     }
 
     /// Whether something has existed for longer than AWS may take to show it everywhere.

@@ -30,6 +30,9 @@ pub(super) fn plan(planner: &mut Planner<'_>) -> Option<Ground> {
     if is_seen(planner, Subject::Cluster, &[Kind::Volume]) {
         volume::plan(planner);
     }
+    if is_seen(planner, Subject::Cluster, &[Kind::NetworkInterface]) {
+        network_interface::plan(planner);
+    }
     let (subnets, security_group_ids) = match &planner.cluster().network {
         Network::Own { cidr, subnets } => own(planner, &cidr.to_string(), subnets),
         Network::Existing {
@@ -126,7 +129,12 @@ fn tell_others(planner: &mut Planner<'_>, vpc_id: &str) {
     let machines = machines
         .filter(|machine| machine.vpc_id.as_deref() == Some(vpc_id) && !machine.is_lost())
         .map(|machine| format!("instance {}", machine.id));
-    for content in inventory.foreign_content(vpc_id).into_iter().chain(machines) {
+    let interfaces = inventory
+        .foreign_interfaces()
+        .filter(|interface| interface.vpc_id == vpc_id && interface.instance_id.is_none())
+        .map(ToString::to_string);
+    let content = inventory.foreign_content(vpc_id).into_iter();
+    for content in content.chain(machines).chain(interfaces) {
         planner.find(Finding::kept(vpc_id, format!("holds {content}")));
     }
 }

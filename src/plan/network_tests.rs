@@ -18,6 +18,7 @@ use crate::{
     plan::{Finding, Plan, Reason, scenario::Scenario},
     resources::{
         Inventory,
+        network_interface::NetworkInterface,
         route_table::RouteTable,
         security_group::{Peer, Rule, SecurityGroup},
         subnet::Subnet,
@@ -146,6 +147,21 @@ fn add_neighbours(lab: &mut Scenario) {
         tags: Tags::new(),
     };
     inventory.route_table.others.insert(main.id.clone(), main);
+}
+
+/// A network interface of others in the VPC.
+fn interface(id: &str, subnet_id: &str) -> NetworkInterface {
+    NetworkInterface {
+        id: id.into(),
+        vpc_id: "vpc-3".into(),
+        subnet_id: subnet_id.into(),
+        group_ids: vec!["sg-default".into()],
+        description: String::new(),
+        instance_id: None,
+        in_use: true,
+        is_public: false,
+        tags: Tags::new(),
+    }
 }
 
 fn left_behind(id: &str, available: bool, machine: Option<&str>) -> Volume {

@@ -13,6 +13,7 @@ use crate::{
         Answer, Change, Inventory, Kind, Resource as _,
         address::AddressChange,
         instance::{Instance, InstanceChange, InstanceState, sample},
+        network_interface::NetworkInterface,
         subnet::SubnetChange,
         volume::Volume,
     },
@@ -191,15 +192,17 @@ impl Scenario {
             moved |= next != machine.state;
             machine.state = next;
         }
-        // EC2 lists a terminated machine for about an hour; its disk is gone at once.
-        let Inventory { instance, volume, .. } = &mut self.observed.inventory;
-        let gone = |id: &str| {
-            instance
-                .ours
-                .values()
-                .any(|machine| machine.is_gone() && machine.root_volume.as_deref() == Some(id))
+        // EC2 lists a terminated machine for about an hour; its disk and its interface are gone at once.
+        let inventory = &mut self.observed.inventory;
+        let machines = &inventory.instance.ours;
+        let is_gone = |id: &Option<String>| {
+            let machine = id.as_ref().and_then(|id| machines.get(id));
+            machine.is_some_and(Instance::is_gone)
         };
-        volume.ours.retain(|id, _| !gone(id));
+        let disks = &mut inventory.volume.ours;
+        disks.retain(|_, volume| !is_gone(&volume.instance_id));
+        let interfaces = &mut inventory.network_interface.ours;
+        interfaces.retain(|_, interface| !is_gone(&interface.instance_id));
         moved
     }
 
@@ -272,7 +275,21 @@ impl Scenario {
             instance_id: Some(id.clone()),
             tags: launch.tags.clone(),
         };
-        self.observed.inventory.volume.ours.insert(volume.id.clone(), volume);
+        let interface = NetworkInterface {
+            id: format!("eni-{id}"),
+            vpc_id: "vpc-1".into(),
+            subnet_id: launch.subnet_id.clone(),
+            group_ids: launch.security_group_ids.clone(),
+            description: String::new(),
+            instance_id: Some(id.clone()),
+            in_use: true,
+            is_public: launch.public_address,
+            tags: launch.tags.clone(),
+        };
+        let inventory = &mut self.observed.inventory;
+        inventory.volume.ours.insert(volume.id.clone(), volume);
+        let interfaces = &mut inventory.network_interface.ours;
+        interfaces.insert(interface.id.clone(), interface);
         Instance {
             state: InstanceState::Pending,
             instance_type: launch.instance_type.clone(),

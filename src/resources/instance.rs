@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, InstanceMetadataOptionsRequest,
-    InstanceMetadataTagsState, InstanceNetworkInterfaceSpecification, InstanceStateName, Reservation, ResourceType,
-    ShutdownBehavior,
+    InstanceMetadataTagsState, InstanceNetworkInterfaceAttachment as Attachment, InstanceNetworkInterfaceSpecification,
+    InstanceStateName, Reservation, ResourceType, ShutdownBehavior,
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use futures::future::try_join_all;
@@ -94,6 +94,8 @@ pub struct Instance {
     pub has_elastic_address: bool,
     /// Its root disk.
     pub root_volume: Option<String>,
+    /// Its primary network interface, until it is terminated.
+    pub network_interface: Option<String>,
     /// When it was launched, or last started.
     pub launched_at: Timestamp,
     /// When its state last changed at somebody's wish, where EC2 tells.
@@ -464,6 +466,10 @@ fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
         .iter()
         .find(|mapping| mapping.device_name() == Some(root_device.as_str()))
         .and_then(|mapping| Some(mapping.ebs()?.volume_id()?.to_owned()));
+    let network_interface = instance
+        .network_interfaces()
+        .iter()
+        .find(|interface| interface.attachment().and_then(Attachment::device_index) == Some(0));
     let state_reason = instance
         .state_reason()
         .and_then(|reason| reason.message())
@@ -497,6 +503,7 @@ fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
             .map(ToOwned::to_owned),
         has_elastic_address,
         root_volume,
+        network_interface: network_interface.and_then(|interface| interface.network_interface_id.clone()),
         launched_at: launched_at.unwrap_or(Timestamp::UNIX_EPOCH),
         transition_at: instance.state_transition_reason().and_then(transition_time),
         state_reason: state_reason.map(ToOwned::to_owned),
@@ -535,6 +542,7 @@ pub(crate) fn sample(id: &str) -> Instance {
         public_address: None,
         has_elastic_address: false,
         root_volume: Some(format!("vol-{id}")),
+        network_interface: Some(format!("eni-{id}")),
         launched_at: Timestamp::UNIX_EPOCH,
         transition_at: None,
         state_reason: None,

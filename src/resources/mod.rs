@@ -166,7 +166,7 @@ macro_rules! registry {
             /// The id or name that it is about.
             #[must_use]
             pub fn subject(&self) -> String {
-                match self { $(Self::$Kind(change) => change.subject(),)* Self::Tags(change) => change.id.clone() }
+                match self { $(Self::$Kind(change) => change.subject(),)* Self::Tags(change) => change.ids.join(",") }
             }
 
             /// The kind that it changes.
@@ -251,20 +251,20 @@ registry! {
     Bucket: bucket::Bucket, BucketChange;
 }
 
-/// Puts tags back on something of ours on EC2.
+/// Puts tags back on things of ours on EC2 that all lack the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TagChange {
-    /// What kind of thing.
+    /// What kind of things.
     pub kind: Kind,
-    /// Its id.
-    pub id: String,
+    /// Their ids.
+    pub ids: Vec<String>,
     /// The tags that are missing or have another value.
     pub tags: Tags,
 }
 
 impl fmt::Display for TagChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "tag {} with", self.id)?;
+        write!(f, "tag {} with", self.ids.join(", "))?;
         self.tags
             .iter()
             .try_for_each(|(key, value)| write!(f, " {key}={value}"))
@@ -273,24 +273,29 @@ impl fmt::Display for TagChange {
 
 impl TagChange {
     async fn apply(&self, clients: &Clients) -> Result<Answer, AwsError> {
-        let request = clients
-            .ec2
-            .create_tags()
-            .resources(&self.id)
-            .set_tags(Some(clients.ec2_tags(&self.tags)));
-        clients.gate.send(AwsCall::CreateTags, &self.id, request.send()).await?;
-        Ok(Answer::Done)
+        tag(clients, self.ids.clone(), &self.tags).await
     }
 
     fn fold<T: Resource>(&self, all: &mut Shelf<T>) {
-        // Told apart by its name or our record: with its tags it will be seen among ours.
-        if let Some(item) = all.others.remove(&self.id) {
-            all.ours.insert(self.id.clone(), item);
-        }
-        if let Some(item) = all.ours.get_mut(&self.id) {
-            item.tags_mut().extend(self.tags.clone());
+        for id in &self.ids {
+            // Told apart by its name, its machine or our record: with its tags it will be seen among ours.
+            if let Some(item) = all.others.remove(id) {
+                all.ours.insert(id.clone(), item);
+            }
+            if let Some(item) = all.ours.get_mut(id) {
+                item.tags_mut().extend(self.tags.clone());
+            }
         }
     }
+}
+
+/// Puts tags on things of EC2; where one of them does not exist, on none.
+async fn tag(clients: &Clients, ids: Vec<String>, tags: &Tags) -> Result<Answer, AwsError> {
+    let subject = ids.join(",");
+    let tags = clients.ec2_tags(tags);
+    let request = clients.ec2.create_tags().set_resources(Some(ids)).set_tags(Some(tags));
+    clients.gate.send(AwsCall::CreateTags, &subject, request.send()).await?;
+    Ok(Answer::Done)
 }
 
 /// The answer to a call that made something with the id in its answer.

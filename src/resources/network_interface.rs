@@ -1,19 +1,19 @@
-//! Network interfaces. Those of our machines come and go with them; the others matter because a subnet, a group or a
-//! gateway cannot go while an interface uses it.
+//! Network interfaces. Those of our machines come and go with them; what is kept true is that they carry our tags. The
+//! others matter because a subnet, a group or a gateway cannot go while an interface uses it.
 
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::types::NetworkInterfaceStatus;
 use serde::Serialize;
 
-use super::{Answer, Change, Inventory, Resource, ResourceChange, gone};
+use super::{Answer, Change, Inventory, Kind, Resource, ResourceChange, gone};
 use crate::{
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{scope_filters, tags_in},
     },
-    plan::{Planner, Reason, Subject},
-    tags::Tags,
+    plan::{Planner, Reason, Subject, tagging::Untagged},
+    tags::{self, Tags},
 };
 
 /// A network interface as it was seen.
@@ -164,6 +164,27 @@ impl Inventory {
             machine.is_none_or(|machine| !self.instance.ours.contains_key(machine))
         })
     }
+}
+
+/// Plans to put back the tags of our machines' interfaces.
+pub fn plan(planner: &mut Planner<'_>) {
+    let inventory = &planner.observed().inventory;
+    let mut untagged = Untagged::default();
+    for machine in inventory.instance.ours.values().filter(|machine| !machine.is_lost()) {
+        let id = machine.network_interface.as_ref();
+        // One that a look does not show yet was launched with its tags.
+        let Some(interface) = id.and_then(|id| inventory.network_interface.get(id)) else {
+            continue;
+        };
+        if interface.tags == machine.tags {
+            continue;
+        }
+        if let Some(missing) = tags::missing(&interface.tags, &planner.tags_of_parts(machine)) {
+            planner.tell_untagged(&interface.id, &machine.tags, &missing);
+            untagged.add(missing, interface.id.clone());
+        }
+    }
+    planner.tag(Subject::Cluster, Kind::NetworkInterface, untagged);
 }
 
 /// Plans to delete the interfaces that machines of ours left behind: EC2 takes a machine's own away with it.

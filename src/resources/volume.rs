@@ -6,13 +6,13 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use aws_sdk_ec2::types::VolumeState;
 use serde::Serialize;
 
-use super::{Answer, Change, Resource, ResourceChange, gone};
+use super::{Answer, Change, Resource, ResourceChange, gone, instance::Instance, tag};
 use crate::{
     aws::{
         AwsCall, AwsError, Clients, Scope,
         sdk::{filter, tags_from},
     },
-    plan::{Finding, Planner, Reason, Subject},
+    plan::{Finding, Planner, Reason, Subject, tagging::Untagged},
     tags::{self, INSTALLATION, Tags},
 };
 
@@ -47,13 +47,11 @@ impl Resource for Volume {
 /// A change on a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum VolumeChange {
-    /// Put the tags on the root disk of a machine of ours: volumes are found by tag, so one without is not seen itself.
+    /// Put tags on the root disks of machines of ours: volumes are found by tag, so one without is not seen itself.
     Tag {
-        /// Which.
-        id: String,
-        /// The machine.
-        instance_id: String,
-        /// All tags that it has to carry.
+        /// Which, and of which machine each is.
+        machines: BTreeMap<String, String>,
+        /// The tags that they lack.
         tags: Tags,
     },
     /// Delete one that a machine left behind.
@@ -66,8 +64,13 @@ pub enum VolumeChange {
 impl fmt::Display for VolumeChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tag { id, instance_id, tags } => {
-                write!(f, "tag {id}, the disk of {instance_id}, with")?;
+            Self::Tag { machines, tags } => {
+                f.write_str("tag")?;
+                for (position, (id, machine)) in machines.iter().enumerate() {
+                    let comma = if position > 0 { "," } else { "" };
+                    write!(f, "{comma} {id} (of {machine})")?;
+                }
+                f.write_str(" with")?;
                 tags.iter().try_for_each(|(key, value)| write!(f, " {key}={value}"))
             }
             Self::Delete { id } => write!(f, "delete volume {id}"),
@@ -87,20 +90,26 @@ impl ResourceChange for VolumeChange {
 
     fn subject(&self) -> String {
         match self {
-            Self::Tag { id, .. } | Self::Delete { id } => id.clone(),
+            Self::Tag { machines, .. } => {
+                let ids: Vec<&str> = machines.keys().map(String::as_str).collect();
+                ids.join(",")
+            }
+            Self::Delete { id } => id.clone(),
         }
     }
 
     fn fold(&self, _: &Answer, items: &mut BTreeMap<String, Volume>) {
         match self {
-            Self::Tag { id, instance_id, tags } => {
-                let volume = items.entry(id.clone()).or_insert_with(|| Volume {
-                    id: id.clone(),
-                    available: false,
-                    instance_id: Some(instance_id.clone()),
-                    tags: Tags::new(),
-                });
-                volume.tags.extend(tags.clone());
+            Self::Tag { machines, tags } => {
+                for (id, machine) in machines {
+                    let volume = items.entry(id.clone()).or_insert_with(|| Volume {
+                        id: id.clone(),
+                        available: false,
+                        instance_id: Some(machine.clone()),
+                        tags: Tags::new(),
+                    });
+                    volume.tags.extend(tags.clone());
+                }
             }
             Self::Delete { id } => {
                 items.remove(id);
@@ -117,10 +126,7 @@ impl VolumeChange {
     pub async fn apply(&self, clients: &Clients) -> Result<Answer, AwsError> {
         let (ec2, gate, call) = (&clients.ec2, &clients.gate, self.call());
         match self {
-            Self::Tag { id, tags, .. } => {
-                let request = ec2.create_tags().resources(id).set_tags(Some(clients.ec2_tags(tags)));
-                gate.send(call, id, request.send()).await.map(|_| Answer::Done)
-            }
+            Self::Tag { machines, tags } => tag(clients, machines.keys().cloned().collect(), tags).await,
             Self::Delete { id } => {
                 let request = ec2.delete_volume().volume_id(id);
                 gone(gate.send(call, id, request.send()).await)
@@ -156,45 +162,35 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Volume>, AwsEr
 /// EC2 tells the time of a launch in whole seconds.
 const LAUNCH_TIME_UNIT: Duration = Duration::from_secs(1);
 
+/// Whether a look would show the disk of a machine if it carried our tags: the first one that began after the launch.
+fn is_shown(planner: &Planner<'_>, machine: &Instance) -> bool {
+    let age = planner.inputs.now.duration_since(machine.launched_at).unsigned_abs();
+    age > planner.observed().sweep_age + planner.inputs.limits.consistency_window + LAUNCH_TIME_UNIT
+}
+
 /// Plans to put back the tags of the machines' root disks, and tells of disks that were left behind.
 pub fn plan(planner: &mut Planner<'_>) {
-    let observed = planner.observed();
-    let inventory = &observed.inventory;
+    let inventory = &planner.observed().inventory;
     let machines = || inventory.instance.ours.values().filter(|machine| !machine.is_lost());
+    let mut untagged = Untagged::default();
     for machine in machines() {
         let Some(id) = &machine.root_volume else { continue };
         let volume = inventory.volume.ours.get(id);
-        if volume.is_some_and(|volume| volume.tags == machine.tags) {
+        if volume.is_some_and(|volume| volume.tags == machine.tags) || (volume.is_none() && !is_shown(planner, machine))
+        {
             continue;
         }
-        // What the machine carries, but for tags that others put on it.
-        let ours =
-            |key: &str| key == tags::NAME || key.starts_with(tags::PREFIX) || planner.cluster().tags.contains_key(key);
-        let mut wanted = machine.tags.clone();
-        wanted.retain(|key, _| ours(key));
         let nothing = Tags::new();
-        let Some(missing) = tags::missing(volume.map_or(&nothing, |volume| &volume.tags), &wanted) else {
-            continue;
-        };
-        // A disk is not seen before the first look that began after its machine was launched.
-        let age = planner.inputs.now.duration_since(machine.launched_at).unsigned_abs();
-        if volume.is_none() && age <= observed.sweep_age + planner.inputs.limits.consistency_window + LAUNCH_TIME_UNIT {
-            continue;
+        let found = volume.map_or(&nothing, |volume| &volume.tags);
+        if let Some(missing) = tags::missing(found, &planner.tags_of_parts(machine)) {
+            planner.tell_untagged(id, &machine.tags, &missing);
+            untagged.add(missing, (id.clone(), machine.id.clone()));
         }
-        if planner.is_drift(&machine.tags) {
-            let keys: Vec<&str> = missing.keys().map(String::as_str).collect();
-            planner.find(Finding::repaired(
-                id,
-                format!("tags were missing or changed: {}", keys.join(", ")),
-            ));
-        }
-        let change = VolumeChange::Tag {
-            id: id.clone(),
-            instance_id: machine.id.clone(),
-            tags: missing,
-        };
-        planner.change(Subject::Cluster, Change::Volume(change));
     }
+    planner.tag_together(Subject::Cluster, untagged, |machines, tags| {
+        let machines = machines.iter().cloned().collect();
+        Change::Volume(VolumeChange::Tag { machines, tags })
+    });
     for volume in inventory.volume.ours.values().filter(|volume| volume.available) {
         if machines().all(|machine| machine.root_volume.as_ref() != Some(&volume.id)) {
             let what = "is a disk that a machine left behind: it is deleted with the cluster";

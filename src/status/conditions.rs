@@ -208,13 +208,10 @@ fn subject_of(action: &Action) -> Subject {
             Kind::Bucket => Subject::Buckets,
             Kind::KeyPair => Subject::Key,
             Kind::Address => Subject::Head,
-            Kind::Instance | Kind::Volume => Subject::Cluster,
-            Kind::Vpc
-            | Kind::InternetGateway
-            | Kind::Subnet
-            | Kind::RouteTable
-            | Kind::SecurityGroup
-            | Kind::NetworkInterface => Subject::Network,
+            Kind::Instance | Kind::Volume | Kind::NetworkInterface => Subject::Cluster,
+            Kind::Vpc | Kind::InternetGateway | Kind::Subnet | Kind::RouteTable | Kind::SecurityGroup => {
+                Subject::Network
+            }
         },
         Action::CreateKey => Subject::Key,
         Action::RecordLaunches(_)

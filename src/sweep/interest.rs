@@ -19,8 +19,6 @@ pub struct Interest {
     pub bucket_names: BTreeSet<String>,
     /// Name of the user's key pair, which carries no tag of ours.
     pub key_pair: Option<String>,
-    /// Whether it is being deleted, so that what stands in the way is looked for too.
-    pub deleting: bool,
 }
 
 /// Clusters whose content on AWS was seen to differ from the time before.
@@ -51,14 +49,13 @@ impl Touched {
         self.paths.extend(thing.tag(tags::CLUSTER).map(ToString::to_string));
     }
 
-    pub(super) fn clusters(&self, tracked: &BTreeMap<String, Interest>, deleting_too: bool) -> BTreeSet<String> {
+    pub(super) fn clusters(&self, tracked: &BTreeMap<String, Interest>) -> BTreeSet<String> {
         let is_touched = |uid: &String, interest: &Interest| {
             self.uids.contains(uid)
                 || self.paths.contains(&interest.path)
                 || !self.vpc_ids.is_disjoint(&interest.vpc_ids)
                 || !self.ids.is_disjoint(&interest.bucket_names)
                 || interest.key_pair.as_ref().is_some_and(|name| self.names.contains(name))
-                || (deleting_too && interest.deleting)
         };
         tracked
             .iter()

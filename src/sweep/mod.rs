@@ -37,9 +37,6 @@ use crate::{
     tags,
 };
 
-/// Kinds that are swept only while a cluster that is being deleted asks for them.
-const ON_DEMAND: &[Kind] = &[Kind::NetworkInterface];
-
 /// The sweeps of one account and region.
 pub struct Sweeps {
     aws: Arc<dyn Aws>,
@@ -92,7 +89,6 @@ impl Sweeps {
         };
         let snapshot = Snapshot {
             stale_after: intervals.stale_after,
-            on_demand: ON_DEMAND,
             ..Snapshot::default()
         };
         Arc::new(Self {
@@ -127,14 +123,13 @@ impl Sweeps {
             return;
         }
         let (is_new, before) = (known.is_none(), known.unwrap_or_default());
-        let is_wanted_now = is_new || before.deleting != interest.deleting;
         let uncovered = self.uncovered(is_new, &before, &interest);
         lock(&self.tracked).insert(uid.to_owned(), interest);
         let now = Instant::now();
         for kind in uncovered {
             self.demand(kind, now);
         }
-        if is_wanted_now {
+        if is_new {
             self.lines.values().for_each(|line| line.wake.notify_one());
         }
     }
@@ -212,26 +207,21 @@ impl Sweeps {
             .collect()
     }
 
-    /// Whether every kind that is swept in turn has been looked at, or could not be.
+    /// Whether every kind has been looked at, or could not be.
     #[must_use]
     pub fn has_looked(&self) -> bool {
-        self.regular().all(|line| has_looked(line.last.borrow().as_ref()))
+        self.lines.values().all(|line| has_looked(line.last.borrow().as_ref()))
     }
 
-    /// Waits until every kind that is swept in turn has been looked at, or could not be: a pass that began earlier
-    /// would go on for a while with the little that is known.
+    /// Waits until every kind has been looked at, or could not be: a pass that began earlier would go on for a while with
+    /// the little that is known.
     pub async fn first_look(&self) {
-        let looks = self.regular().map(|line| async {
+        let looks = self.lines.values().map(|line| async {
             let mut last = line.last.subscribe();
             // It cannot be closed while the line is there.
             let _ = last.wait_for(|last| has_looked(last.as_ref())).await;
         });
         join_all(looks).await;
-    }
-
-    fn regular(&self) -> impl Iterator<Item = &Line> {
-        let regular = self.lines.iter().filter(|(kind, _)| !ON_DEMAND.contains(kind));
-        regular.map(|(_, line)| line)
     }
 
     /// Things of this installation whose cluster nobody knows: told, never touched. By kind and id.
@@ -276,20 +266,15 @@ impl Sweeps {
         }
     }
 
-    fn is_wanted(&self, kind: Kind) -> bool {
-        let tracked = lock(&self.tracked);
-        if ON_DEMAND.contains(&kind) {
-            tracked.values().any(|interest| interest.deleting)
-        } else {
-            !tracked.is_empty()
-        }
+    fn is_wanted(&self) -> bool {
+        !lock(&self.tracked).is_empty()
     }
 
     /// Sweeps one kind whenever it is due.
     async fn follow(&self, kind: Kind) {
         let Some(line) = self.lines.get(&kind) else { return };
         loop {
-            let due = if self.is_wanted(kind) {
+            let due = if self.is_wanted() {
                 let throttled = *lock(&self.throttled_until);
                 let due = lock(&line.pace).due(self.intervals.of(kind), &self.intervals);
                 Some(throttled.map_or(due, |until| until.max(due)))
@@ -374,18 +359,15 @@ impl Sweeps {
                 error: None,
             };
         });
-        let told = if is_first && !ON_DEMAND.contains(&kind) {
+        let told = if is_first {
             // One pass over all clusters at the start, not one a kind.
-            let others = self
-                .lines
-                .iter()
-                .filter(|(other, _)| **other != kind && !ON_DEMAND.contains(other));
+            let others = self.lines.iter().filter(|(other, _)| **other != kind);
             others
                 .into_iter()
                 .all(|(_, line)| has_looked(line.last.borrow().as_ref()))
                 .then_some(Changed::All)
         } else {
-            let clusters = touched.clusters(&lock(&self.tracked), ON_DEMAND.contains(&kind) && is_first);
+            let clusters = touched.clusters(&lock(&self.tracked));
             (!clusters.is_empty()).then(|| Changed::Clusters(Arc::new(clusters)))
         };
         Published { misses, told }

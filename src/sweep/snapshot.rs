@@ -24,8 +24,6 @@ pub struct Snapshot {
     pub(super) kinds: BTreeMap<Kind, KindState>,
     /// After this long without a good sweep, what was seen counts as unknown.
     pub(super) stale_after: Duration,
-    /// Kinds that are swept only while somebody asks for them.
-    pub(super) on_demand: &'static [Kind],
 }
 
 /// One kind.
@@ -88,8 +86,7 @@ impl Snapshot {
     #[must_use]
     pub fn clean_sweeps(&self, uid: &str, after: Instant) -> u32 {
         let count = |kind: &Kind| self.sweep(*kind).map_or(0, |sweep| sweep.clean_sweeps(uid, after));
-        let counted = Kind::ALL.iter().filter(|kind| !self.on_demand.contains(kind));
-        counted.map(count).min().unwrap_or(0)
+        Kind::ALL.iter().map(count).min().unwrap_or(0)
     }
 
     /// Ids of live things that carry the name of a cluster and another uid. Buckets that outlived their cluster are

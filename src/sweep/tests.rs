@@ -218,23 +218,6 @@ async fn a_thousand_clusters_cost_no_more_sweeps_than_one() {
 }
 
 #[tokio::test]
-async fn interfaces_are_looked_at_only_while_a_cluster_is_being_deleted() {
-    let running = run(Account::default(), on_request());
-    running.track("u-1").await;
-    assert_eq!(running.account.times(Kind::NetworkInterface), 0);
-    let deleting = Interest {
-        deleting: true,
-        ..interest("u-1")
-    };
-    running.sweeps.track("u-1", deleting);
-    let is_seen = || running.sweeps.snapshot().sweep(Kind::NetworkInterface).is_some();
-    until(is_seen).await;
-    running.sweeps.track("u-1", interest("u-1"));
-    until(|| !is_seen()).await;
-    assert_eq!(running.account.times(Kind::NetworkInterface), 1);
-}
-
-#[tokio::test]
 async fn all_who_ask_share_one_sweep_that_begins_after_they_asked() {
     let account = Account {
         took: Duration::from_millis(30),
@@ -401,7 +384,7 @@ fn a_key_pair_of_the_users_concerns_the_cluster_that_names_it() {
         ..interest("u-1")
     };
     let tracked = BTreeMap::from([("u-1".to_owned(), names_it), ("u-2".to_owned(), interest("u-2"))]);
-    assert_eq!(touched.clusters(&tracked, false), BTreeSet::from(["u-1".to_owned()]));
+    assert_eq!(touched.clusters(&tracked), BTreeSet::from(["u-1".to_owned()]));
 }
 
 #[tokio::test]
@@ -449,9 +432,7 @@ async fn sweeps_that_find_nothing_are_counted_from_the_last_change_on() {
     running.track("u-1").await;
     let changed = Instant::now();
     let clean = |uid: &str, after| running.sweeps.snapshot().clean_sweeps(uid, after);
-    let regular = Kind::ALL.iter().copied().filter(|kind| !ON_DEMAND.contains(kind));
-    let regular: Vec<Kind> = regular.collect();
-    let look = || async { running.sweeps.refresh(&regular, Instant::now()).await.unwrap() };
+    let look = || async { running.sweeps.refresh(Kind::ALL, Instant::now()).await.unwrap() };
     look().await;
     look().await;
     assert_eq!(clean("u-1", changed), 0, "the machine is there");
@@ -472,7 +453,6 @@ async fn sweeps_that_find_nothing_are_counted_from_the_last_change_on() {
 pub(crate) fn snapshot(began: &[Instant], scope: &Scope, listings: &[Listing]) -> Snapshot {
     let mut snapshot = Snapshot {
         stale_after: SweepIntervals::default().stale_after,
-        on_demand: ON_DEMAND,
         ..Snapshot::default()
     };
     let mut names = Names::default();

@@ -218,13 +218,22 @@ impl Aws for Alike {
             })),
             Kind::Instance => Listing::Instance(self.every(&all.instance, |item, adapt, index| {
                 adapt(&mut item.id);
-                let places = [&mut item.vpc_id, &mut item.subnet_id, &mut item.root_volume];
+                let places = [&mut item.vpc_id, &mut item.subnet_id];
                 places.into_iter().flatten().for_each(adapt);
+                let parts = [&mut item.root_volume, &mut item.network_interface];
+                parts.into_iter().flatten().for_each(adapt);
                 item.client_token.iter_mut().for_each(adapt);
                 item.tags = self.tags(index, &item.tags);
             })),
             Kind::Address => Listing::Address(vec![]),
-            Kind::NetworkInterface => Listing::NetworkInterface(vec![]),
+            Kind::NetworkInterface => {
+                Listing::NetworkInterface(self.every(&all.network_interface, |item, adapt, index| {
+                    let places = [&mut item.id, &mut item.vpc_id, &mut item.subnet_id];
+                    places.into_iter().chain(&mut item.group_ids).for_each(adapt);
+                    item.instance_id.iter_mut().for_each(adapt);
+                    item.tags = self.tags(index, &item.tags);
+                }))
+            }
             Kind::Bucket => Listing::Bucket(self.buckets()),
         })
     }

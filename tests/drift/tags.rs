@@ -39,6 +39,8 @@ async fn tags_that_were_removed_come_back() {
         ("DescribeInstances", worker),
         ("DescribeVolumes", made["volume"][0].clone()),
         ("DescribeVolumes", made["volume"][1].clone()),
+        ("DescribeNetworkInterfaces", made["network interface"][0].clone()),
+        ("DescribeNetworkInterfaces", made["network interface"][1].clone()),
         ("DescribeKeyPairs", made["key pair"][0].clone()),
     ];
     let before = tags(&scene).await;

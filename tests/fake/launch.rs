@@ -9,6 +9,7 @@ use rayward::{
         Answer, Change,
         address::AddressChange,
         instance::{Instance, InstanceChange, InstanceState},
+        network_interface::NetworkInterface,
         volume::Volume,
     },
     tags::Tags,
@@ -118,6 +119,20 @@ impl State {
             tags: launch.tags.clone(),
         };
         self.real.volume.ours.insert(volume_id.clone(), volume);
+        let interface = NetworkInterface {
+            id: self.id("eni"),
+            vpc_id: vpc_id.to_owned(),
+            subnet_id: launch.subnet_id.clone(),
+            group_ids: launch.security_group_ids.clone(),
+            description: String::new(),
+            instance_id: Some(id.clone()),
+            in_use: true,
+            is_public: launch.public_address,
+            tags: launch.tags.clone(),
+        };
+        let interface_id = interface.id.clone();
+        let interfaces = &mut self.real.network_interface.ours;
+        interfaces.insert(interface_id.clone(), interface);
         let free_address = format!("10.0.1.{}", self.last_id % 256);
         Instance {
             id,
@@ -131,6 +146,7 @@ impl State {
             public_address: launch.public_address.then(|| self.public_address()),
             has_elastic_address: false,
             root_volume: Some(volume_id),
+            network_interface: Some(interface_id),
             launched_at: time,
             transition_at: None,
             state_reason: None,

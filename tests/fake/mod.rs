@@ -309,10 +309,10 @@ impl State {
                 machine.state
             });
             if reached == Some(InstanceState::Terminated) {
-                self.real
-                    .volume
-                    .ours
-                    .retain(|_, volume| volume.instance_id.as_ref() != Some(&id));
+                let volumes = &mut self.real.volume.ours;
+                volumes.retain(|_, volume| volume.instance_id.as_ref() != Some(&id));
+                let interfaces = &mut self.real.network_interface.ours;
+                interfaces.retain(|_, interface| interface.instance_id.as_ref() != Some(&id));
                 for address in self.real.address.ours.values_mut() {
                     if address.instance_id.as_ref() == Some(&id) {
                         (address.instance_id, address.association_id) = (None, None);

@@ -300,13 +300,10 @@ impl World {
             vpc_ids: brought.into_iter().chain(made).collect(),
             bucket_names: bucket::names(cluster, ACCOUNT).map(|(name, _)| name).collect(),
             key_pair: cluster.key_pair.clone(),
-            deleting: cluster.deleting,
         };
         self.sweeps.track(&cluster.id.uid, interest);
-        let is_due = |kind: &&Kind| **kind != Kind::NetworkInterface || cluster.deleting;
-        let kinds: Vec<Kind> = Kind::ALL.iter().filter(is_due).copied().collect();
         self.sweeps
-            .refresh(&kinds, Instant::now())
+            .refresh(Kind::ALL, Instant::now())
             .await
             .expect("the fake can be read");
     }

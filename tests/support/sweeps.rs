@@ -5,13 +5,14 @@ use serde_json::Value;
 use super::stand_in::{Call, StandIn};
 use super::wait::{PATIENCE, until};
 
-/// The list that begins a sweep, of each kind that is swept in turn.
-const LISTS: [&str; 10] = [
+/// The list that begins a sweep of each kind.
+const LISTS: [&str; 11] = [
     "DescribeVpcs",
     "DescribeInternetGateways",
     "DescribeSubnets",
     "DescribeRouteTables",
     "DescribeSecurityGroups",
+    "DescribeNetworkInterfaces",
     "DescribeKeyPairs",
     "DescribeAddresses",
     "DescribeVolumes",

@@ -1,6 +1,6 @@
 //! A network that is taken down: in which order, and what of others is in the way.
 
-use super::{add_neighbours, left_behind, made, rounds, waits};
+use super::{add_neighbours, interface, left_behind, made, rounds, waits};
 use crate::{
     api::PublicAddress,
     plan::{Action, Reason, scenario::Scenario},
@@ -8,22 +8,7 @@ use crate::{
         instance::{InstanceState, sample},
         network_interface::NetworkInterface,
     },
-    tags::Tags,
 };
-
-fn interface(id: &str, subnet_id: &str) -> NetworkInterface {
-    NetworkInterface {
-        id: id.into(),
-        vpc_id: "vpc-3".into(),
-        subnet_id: subnet_id.into(),
-        group_ids: vec!["sg-default".into()],
-        description: String::new(),
-        instance_id: None,
-        in_use: true,
-        is_public: false,
-        tags: Tags::new(),
-    }
-}
 
 /// A made lab of one head that is being deleted, its machine and disk gone.
 fn leaving() -> Scenario {
@@ -31,6 +16,7 @@ fn leaving() -> Scenario {
     lab.cluster.deleting = true;
     lab.observed.inventory.instance.ours.clear();
     lab.observed.inventory.volume.ours.clear();
+    lab.observed.inventory.network_interface.ours.clear();
     lab
 }
 
@@ -78,6 +64,7 @@ fn an_address_goes_before_its_gateway_can() {
     lab.cluster.deleting = true;
     lab.observed.inventory.instance.ours.clear();
     lab.observed.inventory.volume.ours.clear();
+    lab.observed.inventory.network_interface.ours.clear();
     let rounds = rounds(&mut lab);
     let round = |what: &str| {
         let has = |round: &Vec<String>| round.iter().any(|line| line.starts_with(what));

@@ -207,7 +207,7 @@ fn tags_that_are_removed_come_back_on_everything() {
         removed,
         &[
             "tag keypair-2 with rayward.dev/role=key-pair",
-            "tag vol-i-15, the disk of i-15, with rayward.dev/launch=101",
+            "tag vol-i-15 (of i-15) with rayward.dev/launch=101",
             "tag vpc-3 with rayward.dev/role=vpc",
             "tag internetgateway-4 with Name=rayward-ml-lab-internet-gateway",
             "tag subnet-8 with rayward.dev/group=p",

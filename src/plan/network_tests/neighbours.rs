@@ -1,10 +1,11 @@
 //! What others put into a network of ours is told and left alone.
 
-use super::{add_neighbours, findings, lab, made, only, waits};
+use super::{add_neighbours, findings, interface, lab, made, only, waits};
 use crate::{
     plan::Reason,
     resources::{
         internet_gateway::InternetGateway,
+        network_interface::NetworkInterface,
         security_group::{Peer, Rule},
     },
     tags::Tags,
@@ -54,11 +55,18 @@ fn routes_and_egress_of_others_are_told_and_kept() {
 fn what_others_have_in_the_vpc_is_told_and_changes_nothing_while_the_cluster_lives() {
     let mut lab = made();
     add_neighbours(&mut lab);
+    let theirs = NetworkInterface {
+        description: "ELB app/web".into(),
+        ..interface("eni-theirs", "subnet-7")
+    };
+    let interfaces = &mut lab.observed.inventory.network_interface.others;
+    interfaces.insert(theirs.id.clone(), theirs);
     let plan = lab.plan();
     assert!(plan.is_converged(), "{plan:?}");
     let kept = [
         "Kept: vpc-3 holds subnet subnet-theirs",
         "Kept: vpc-3 holds security group sg-theirs (web)",
+        "Kept: vpc-3 holds network interface eni-theirs (ELB app/web)",
     ];
     assert_eq!(findings(&plan), kept);
 }
