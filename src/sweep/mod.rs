@@ -213,8 +213,8 @@ impl Sweeps {
         self.lines.values().all(|line| has_looked(line.last.borrow().as_ref()))
     }
 
-    /// Waits until every kind has been looked at, or could not be: a pass that began earlier would go on for a while with
-    /// the little that is known.
+    /// Waits until every kind has been looked at, or could not be: a pass that began earlier would go on for a while
+    /// with the little that is known.
     pub async fn first_look(&self) {
         let looks = self.lines.values().map(|line| async {
             let mut last = line.last.subscribe();
