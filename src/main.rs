@@ -107,7 +107,7 @@ async fn control(config: Config) -> Result<(), String> {
     // The pages stay up until the work is finished.
     let finished = tokio_util::sync::CancellationToken::new();
     let pages = tokio::spawn(admin::serve(listener, pages, finished.clone()));
-    controller.run().await;
+    let result = controller.run().await;
     drop(controller);
     finished.cancel();
     let _ = tokio::time::timeout(rayward::shutdown::LAST_WORDS, async {
@@ -116,7 +116,7 @@ async fn control(config: Config) -> Result<(), String> {
     })
     .await;
     tracing::info!("rayward ends");
-    Ok(())
+    result
 }
 
 /// A client for the API server that KUBECONFIG or the pod names.

@@ -53,6 +53,8 @@ pub enum PassOutcome {
     Failed,
     /// The object breaks a rule.
     Invalid,
+    /// It panicked, which is a fault of the program.
+    Panicked,
 }
 
 impl PassOutcome {
@@ -63,6 +65,7 @@ impl PassOutcome {
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
             Self::Invalid => "invalid",
+            Self::Panicked => "panicked",
         }
     }
 }

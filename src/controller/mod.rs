@@ -11,6 +11,9 @@ pub mod recorder;
 pub mod regions;
 pub mod retry;
 pub mod secrets;
+pub mod tasks;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::{
@@ -24,7 +27,7 @@ use std::{
 
 use kube::{Api, Client, api::ListParams};
 use tokio::{sync::Semaphore, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 use self::{
     cache::{Cache, ObjectName},
@@ -35,6 +38,7 @@ use self::{
     recorder::Recorder,
     regions::{Cloud, Regions},
     retry::Next,
+    tasks::Tasks,
 };
 use crate::{
     api::RayCluster, execute::KubernetesError, metrics::Metrics, shutdown::GRACE, sweep::Changed, sweep::SweepIntervals,
@@ -80,8 +84,7 @@ pub struct Controller {
     concurrency: usize,
     /// Looks at AWS that are under way for a cluster, so that there is one at a time.
     watched: Mutex<HashMap<ObjectName, Instant>>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    tasks: Tasks,
 }
 
 /// What a controller is made from.
@@ -111,14 +114,13 @@ impl Controller {
         let (recorder, events) = Recorder::new(parts.client.clone(), timeout);
         let queue = Arc::new(Queue::default());
         let cache = Arc::new(Cache::default());
-        let tasks = TaskTracker::new();
+        let tasks = Tasks::new(parts.stop);
         let regions = Arc::new(Regions::new(
             parts.cloud,
             &parts.settings.installation.id,
             parts.intervals,
             look_at_changed(Arc::clone(&queue), Arc::clone(&cache)),
             tasks.clone(),
-            parts.stop.clone(),
         ));
         let controller = Self {
             passes: Passes {
@@ -130,7 +132,7 @@ impl Controller {
                 regions,
                 recorder,
                 metrics: parts.metrics,
-                stop: parts.stop.clone(),
+                stop: tasks.stop().clone(),
                 remembered: Mutex::default(),
                 count: AtomicU64::new(0),
             },
@@ -140,7 +142,6 @@ impl Controller {
             concurrency: parts.concurrency,
             watched: Mutex::default(),
             tasks,
-            stop: parts.stop,
         };
         (Arc::new(controller), events)
     }
@@ -159,15 +160,18 @@ impl Controller {
 
     /// Looks after all clusters until the process is to end, and then until what is in flight is finished or the time
     /// for that is over.
-    pub async fn run(self: &Arc<Self>) {
-        self.tasks.spawn(Arc::clone(self).watch_clusters());
-        self.tasks.spawn(Arc::clone(self).watch_secrets());
-        self.tasks.spawn(Arc::clone(self).read_numbers());
+    ///
+    /// # Errors
+    /// What the process cannot do without and broke off.
+    pub async fn run(self: &Arc<Self>) -> Result<(), String> {
+        let watches = Arc::clone(self).watch_clusters();
+        self.tasks.keep("the watch of RayClusters", watches);
+        let watches = Arc::clone(self).watch_secrets();
+        self.tasks.keep("the watch of Secrets", watches);
+        let numbers = Arc::clone(self).read_numbers();
+        self.tasks.keep("the reading of the numbers on /metrics", numbers);
         self.dispatch().await;
-        self.tasks.close();
-        if tokio::time::timeout(GRACE, self.tasks.wait()).await.is_err() {
-            tracing::warn!("not everything in flight was finished in time; its launches are on record");
-        }
+        self.tasks.end(GRACE).await
     }
 
     /// Starts the passes that are due.
@@ -180,7 +184,7 @@ impl Controller {
             };
             let (name, place) = tokio::select! {
                 biased;
-                () = self.stop.cancelled() => return,
+                () = self.tasks.stop().cancelled() => return,
                 next = next => next,
             };
             let controller = Arc::clone(self);
@@ -197,6 +201,7 @@ impl Controller {
         match due.next {
             Next::Now => self.queue.add(name, Duration::ZERO),
             Next::After(delay) => self.queue.add(name, delay),
+            Next::NotBefore(pause) => self.queue.put_off(name, pause),
             Next::OnChange => {}
         }
         if let Some(watch) = due.watch {
@@ -222,7 +227,7 @@ impl Controller {
                 let _ = watch.region.sweeps.refresh(&watch.kinds, at).await;
             };
             tokio::select! {
-                () = controller.stop.cancelled() => {}
+                () = controller.tasks.stop().cancelled() => {}
                 () = look => {}
             }
             let mut watched = controller
@@ -249,7 +254,7 @@ impl Controller {
                 metrics.orphans(&region.name, region.sweeps.orphans().len());
             }
             tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.tasks.stop().cancelled() => return,
                 () = tokio::time::sleep(NUMBERS) => {}
             }
         }

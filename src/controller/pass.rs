@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -27,6 +28,7 @@ use super::{
     regions::{Region, Regions},
     retry::{self, Next},
     secrets::Secrets,
+    tasks::words,
 };
 use crate::{
     api::{FINALIZER, Phase, RayCluster, RayClusterStatus, STOPPED},
@@ -50,6 +52,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(15);
 const LAG: Duration = Duration::from_secs(1);
 /// How long a process that has just started may take to look everywhere before it says that it could not.
 const FIRST_LOOK: Duration = Duration::from_mins(1);
+/// How long a cluster is left alone whose pass broke off by a fault of the program.
+const AFTER_PANIC: Duration = Duration::from_mins(1);
 
 /// The numbers of passes.
 #[derive(Clone, Debug)]
@@ -164,11 +168,29 @@ impl Passes {
         let number = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         let span = tracing::info_span!("pass", cluster = %name, pass = number);
         let began = Instant::now();
-        let (due, outcome) = self.inner(name).instrument(span).await;
+        let pass = AssertUnwindSafe(self.inner(name)).catch_unwind();
+        let (due, outcome) = pass
+            .instrument(span.clone())
+            .await
+            .unwrap_or_else(|panic| span.in_scope(|| self.broke_off(name, words(&*panic))));
         if let Some(outcome) = outcome {
             self.metrics.pass_ended(outcome, began.elapsed());
         }
         due
+    }
+
+    /// A fault of the program must neither leave a cluster alone for ever nor be repeated without a pause.
+    fn broke_off(&self, name: &ObjectName, panic: &str) -> (Due, Option<PassOutcome>) {
+        tracing::error!(
+            panic,
+            "the pass broke off, which is a fault of Rayward; the next one follows after {AFTER_PANIC:?}"
+        );
+        if let Some(uid) = self.cache.get(name).and_then(|object| object.metadata().uid.clone()) {
+            // It may be half changed, and all of it can be lost.
+            let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            all.remove(&uid);
+        }
+        (Next::NotBefore(AFTER_PANIC).into(), Some(PassOutcome::Panicked))
     }
 
     async fn inner(&self, name: &ObjectName) -> (Due, Option<PassOutcome>) {

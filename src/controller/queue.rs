@@ -27,6 +27,8 @@ struct State<K> {
     places: HashMap<K, (Instant, u64)>,
     /// Worked on now, and when to look again.
     active: HashMap<K, Option<Instant>>,
+    /// Not looked at before then.
+    put_off: HashMap<K, Instant>,
     count: u64,
 }
 
@@ -37,6 +39,7 @@ impl<K: Clone + Eq + Hash> Default for Queue<K> {
                 line: BTreeMap::new(),
                 places: HashMap::new(),
                 active: HashMap::new(),
+                put_off: HashMap::new(),
                 count: 0,
             }),
             wake: Notify::new(),
@@ -55,12 +58,22 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         self.wake.notify_one();
     }
 
+    /// Looks at `key` after `pause`, and not before, whatever comes up.
+    pub fn put_off(&self, key: &K, pause: Duration) {
+        let at = Instant::now() + pause.min(LONGEST);
+        let mut state = self.state();
+        state.take_out(key);
+        state.put_off.insert(key.clone(), at);
+        state.add(key, at);
+        drop(state);
+        self.wake.notify_one();
+    }
+
     /// Does not look at `key` any more, unless it is added again.
     pub fn remove(&self, key: &K) {
         let mut state = self.state();
-        if let Some(place) = state.places.remove(key) {
-            state.line.remove(&place);
-        }
+        state.take_out(key);
+        state.put_off.remove(key);
         if let Some(again) = state.active.get_mut(key) {
             *again = None;
         }
@@ -75,6 +88,7 @@ impl<K: Clone + Eq + Hash> Queue<K> {
                     Some(((due, _), _)) if *due <= Instant::now() => {
                         if let Some((_, key)) = state.line.pop_first() {
                             state.places.remove(&key);
+                            state.put_off.remove(&key);
                             state.active.insert(key.clone(), None);
                             return key;
                         }
@@ -115,7 +129,14 @@ impl<K: Clone + Eq + Hash> Queue<K> {
 }
 
 impl<K: Clone + Eq + Hash> State<K> {
+    fn take_out(&mut self, key: &K) {
+        if let Some(place) = self.places.remove(key) {
+            self.line.remove(&place);
+        }
+    }
+
     fn add(&mut self, key: &K, due: Instant) {
+        let due = self.put_off.get(key).map_or(due, |until| due.max(*until));
         if let Some(again) = self.active.get_mut(key) {
             *again = Some(again.map_or(due, |earlier| earlier.min(due)));
             return;
@@ -181,6 +202,19 @@ mod tests {
         let queue = Queue::default();
         let (key, ()) = futures::join!(queue.next(), async { queue.add(&"a", Duration::ZERO) });
         assert_eq!(key, "a");
+    }
+
+    #[tokio::test]
+    async fn what_was_put_off_does_not_come_before_whatever_comes_up() {
+        let (queue, began, pause) = (Queue::default(), Instant::now(), Duration::from_millis(50));
+        queue.add(&"a", Duration::ZERO);
+        queue.put_off(&"a", pause);
+        queue.add(&"a", Duration::ZERO);
+        assert_eq!(queue.next().await, "a");
+        assert!(began.elapsed() >= pause);
+        queue.done(&"a");
+        queue.add(&"a", Duration::ZERO);
+        assert_eq!(queue.next().now_or_never(), Some("a"));
     }
 
     #[tokio::test]

@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use tokio::{sync::broadcast, time::Instant};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::tasks::Tasks;
 use crate::{
     aws::{Aws, AwsError, Clients, Fence, Gate, Image, Observer, brake::Braked},
     memory::ExhaustedPools,
@@ -163,8 +163,7 @@ pub struct Regions {
     turn: tokio::sync::Mutex<()>,
     known: Mutex<BTreeMap<String, Arc<Region>>>,
     changed: Box<dyn Fn(&Changed) + Send + Sync>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    tasks: Tasks,
 }
 
 impl std::fmt::Debug for Regions {
@@ -176,15 +175,14 @@ impl std::fmt::Debug for Regions {
 }
 
 impl Regions {
-    /// No region yet. `changed` is told which clusters the sweeps saw change. What runs for the regions ends with
-    /// `stop` and is held by `tasks`.
+    /// No region yet. `changed` is told which clusters the sweeps saw change. What runs for the regions is kept by
+    /// `tasks`.
     pub fn new(
         cloud: Arc<dyn Cloud>,
         installation: &str,
         intervals: SweepIntervals,
         changed: impl Fn(&Changed) + Send + Sync + 'static,
-        tasks: TaskTracker,
-        stop: CancellationToken,
+        tasks: Tasks,
     ) -> Self {
         Self {
             cloud,
@@ -194,7 +192,6 @@ impl Regions {
             known: Mutex::default(),
             changed: Box::new(changed),
             tasks,
-            stop,
         }
     }
 
@@ -230,8 +227,10 @@ impl Regions {
             images: Mutex::default(),
         });
         let changes = region.sweeps.changes();
-        self.tasks.spawn(Arc::clone(&region.sweeps).run(self.stop.clone()));
-        self.tasks.spawn(Arc::clone(self).tell(changes));
+        let sweeps = Arc::clone(&region.sweeps).run(self.tasks.stop().clone());
+        self.tasks.keep(&format!("the looks at AWS in {name}"), sweeps);
+        let told = Arc::clone(self).tell(changes);
+        self.tasks.keep(&format!("the news from AWS in {name}"), told);
         self.known().insert(name.to_owned(), Arc::clone(&region));
         region
     }
@@ -239,7 +238,7 @@ impl Regions {
     async fn tell(self: Arc<Self>, mut changes: broadcast::Receiver<Changed>) {
         loop {
             let change = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.tasks.stop().cancelled() => return,
                 change = changes.recv() => change,
             };
             match change {

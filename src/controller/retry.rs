@@ -22,6 +22,8 @@ pub enum Next {
     Now,
     /// After this time.
     After(Duration),
+    /// After this time and, whatever changes, not before.
+    NotBefore(Duration),
     /// Only when something changes.
     OnChange,
 }
@@ -33,6 +35,7 @@ impl Next {
         match self {
             Self::Now => Self::Now,
             Self::After(earlier) => Self::After(earlier.min(delay)),
+            Self::NotBefore(pause) => Self::NotBefore(pause),
             Self::OnChange => Self::After(delay),
         }
     }

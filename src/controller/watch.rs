@@ -123,7 +123,7 @@ impl Controller {
         let mut events = std::pin::pin!(events);
         loop {
             let event = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.tasks.stop().cancelled() => return,
                 event = events.next() => event,
             };
             match event {
