@@ -12,6 +12,10 @@ use crate::{execute::Bounds, memory::RetryDelays, plan::Limits, sweep::SweepInte
 const WIDTH: usize = 16;
 /// First pause after a throttled call; all changes of the region go slower besides.
 const THROTTLED: Duration = Duration::from_secs(2);
+/// The longest duration of a setting: points in time that are so far away can still be computed.
+const LONGEST: Duration = Duration::from_hours(24_000);
+/// The highest concurrency: a pass holds what it has read of its cluster.
+const MOST_AT_ONCE: usize = 10_000;
 
 /// Makes Ray clusters true on AWS and keeps them true.
 #[derive(Debug, Parser)]
@@ -52,7 +56,7 @@ pub struct Config {
     pub egress_cidrs: Vec<Ipv4Net>,
 
     /// How many clusters are worked on at the same time.
-    #[arg(long, env = "RAYWARD_CONCURRENCY", value_name = "NUMBER", default_value = "64", value_parser = positive)]
+    #[arg(long, env = "RAYWARD_CONCURRENCY", value_name = "NUMBER", default_value = "64", value_parser = concurrency)]
     pub concurrency: usize,
 
     /// How often machines are looked at.
@@ -193,19 +197,19 @@ impl Config {
 
 /// A duration above zero, as people write it.
 fn duration(text: &str) -> Result<Duration, String> {
-    let hint = "write a duration above zero with its unit, for example 90s, 5m or 1h30m";
+    let hint = "write a duration above zero and up to 24000h with its unit, for example 90s, 5m or 1h30m";
     let span: jiff::SignedDuration = text.parse().map_err(|_| hint.to_owned())?;
     Duration::try_from(span)
         .ok()
-        .filter(|duration| !duration.is_zero())
+        .filter(|duration| !duration.is_zero() && *duration <= LONGEST)
         .ok_or_else(|| hint.to_owned())
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+fn concurrency(text: &str) -> Result<usize, String> {
     text.parse()
         .ok()
-        .filter(|number| *number > 0)
-        .ok_or_else(|| "write a whole number above zero".to_owned())
+        .filter(|number| (1..=MOST_AT_ONCE).contains(number))
+        .ok_or_else(|| format!("write a whole number from 1 to {MOST_AT_ONCE}"))
 }
 
 /// A filter of the log, kept as text.
@@ -262,7 +266,11 @@ mod tests {
             ["--sweep-interval", "15"],
             ["--sweep-interval", "0s"],
             ["--call-timeout", "-5s"],
+            ["--lost-record-hold", "24000h1s"],
+            ["--pass-timeout", "99999999999h"],
             ["--concurrency", "0"],
+            ["--concurrency", "10001"],
+            ["--concurrency", "18446744073709551615"],
             ["--launch-cap-factor", "0"],
             ["--egress-cidrs", "10.0.0.1"],
             ["--installation", "a b"],
