@@ -187,11 +187,7 @@ impl Config {
     /// How often AWS is looked at.
     #[must_use]
     pub fn intervals(&self) -> SweepIntervals {
-        SweepIntervals {
-            machines: self.sweep_interval,
-            network: self.network_sweep_interval,
-            ..SweepIntervals::default()
-        }
+        SweepIntervals::new(self.sweep_interval, self.network_sweep_interval)
     }
 }
 
@@ -258,6 +254,15 @@ mod tests {
         let config = parse(&["--sweep-interval", "1h30m", "--launch-pending=250ms"]).unwrap();
         assert_eq!(config.sweep_interval, Duration::from_mins(90));
         assert_eq!(config.limits().launch_pending, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn what_is_looked_at_rarely_is_not_unknown_between_two_looks() {
+        assert_eq!(parse(&[]).unwrap().intervals(), SweepIntervals::default());
+        for flag in ["--sweep-interval=10m", "--network-sweep-interval=10m"] {
+            let intervals = parse(&[flag]).unwrap().intervals();
+            assert_eq!(intervals.stale_after, Duration::from_mins(30), "{flag}");
+        }
     }
 
     #[test]

@@ -170,7 +170,7 @@ pub struct Execution<'a> {
     pub bounds: &'a Bounds,
 }
 
-/// The numbers of executions; each is a flag of `rayward run`.
+/// The numbers of executions; all but the width and some of the delays are flags of `rayward run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// How many actions of one cluster run side by side.

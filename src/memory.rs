@@ -308,7 +308,8 @@ impl Expectation {
     }
 }
 
-/// How long a refused change is not tried again; each is a flag of `rayward run`.
+/// How long a refused change is not tried again; the delays without capacity and after what a person has to mend are
+/// flags of `rayward run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryDelays {
     /// Time-outs, broken connections, 5xx: first delay, doubled with each.

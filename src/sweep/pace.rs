@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::{aws::ErrorClass, resources::Kind};
 
-/// How often AWS is looked at; each is a flag of `rayward run`.
+/// How often AWS is looked at; the first two are flags of `rayward run`, and the rest follows from them or is fixed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SweepIntervals {
     /// Machines.
@@ -19,7 +19,7 @@ pub struct SweepIntervals {
     pub shortest: Duration,
     /// First delay after a failure; it doubles with each, up to the interval of the network.
     pub retry: Duration,
-    /// After this long without a good sweep, what was seen counts as unknown.
+    /// After this long without a good sweep, what was seen counts as unknown; several times the longest interval.
     pub stale_after: Duration,
     /// Sweeps at the same time.
     pub concurrency: usize,
@@ -40,6 +40,19 @@ impl Default for SweepIntervals {
 }
 
 impl SweepIntervals {
+    /// Looks at machines and at everything else so often.
+    #[must_use]
+    pub fn new(machines: Duration, network: Duration) -> Self {
+        let fixed = Self::default();
+        Self {
+            machines,
+            network,
+            // A sweep that fails once or comes late makes nothing unknown.
+            stale_after: fixed.stale_after.max(3 * machines.max(network)),
+            ..fixed
+        }
+    }
+
     /// The interval of a kind.
     #[must_use]
     pub fn of(&self, kind: Kind) -> Duration {
