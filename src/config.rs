@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, builder::Resettable};
 use ipnet::Ipv4Net;
 use tracing_subscriber::EnvFilter;
 
@@ -26,6 +26,23 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// The command line of this process, which ends here when there is nothing to run. A variable that is set to
+    /// nothing counts as not set: charts and files of settings do that to settings that they leave out.
+    #[must_use]
+    pub fn read() -> Self {
+        let command = Self::command().mut_subcommands(|command| command.mut_args(without_empty_variable));
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+}
+
+fn without_empty_variable(argument: clap::Arg) -> clap::Arg {
+    match argument.get_env().and_then(std::env::var_os) {
+        Some(value) if value.is_empty() => argument.env(Resettable::Reset),
+        _ => argument,
+    }
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -33,7 +50,7 @@ pub enum Command {
     ///
     /// The Kubernetes API is found by `KUBECONFIG`, then by the service account of the pod. AWS credentials come from
     /// the default chain of the AWS SDK; `AWS_ENDPOINT_URL` is honoured. A setting is a flag or the environment
-    /// variable beside it; durations read like 90s, 5m or 1h30m.
+    /// variable beside it (set to nothing it counts as not set); durations read like 90s, 5m or 1h30m.
     Run(Box<Config>),
     /// Print the `CustomResourceDefinition` of `RayCluster` as YAML.
     Crd,
@@ -43,7 +60,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct Config {
     /// Look after the RayCluster objects of this namespace only.
-    #[arg(long, env = "RAYWARD_WATCH_NAMESPACE", value_name = "NAMESPACE")]
+    #[arg(long, env = "RAYWARD_WATCH_NAMESPACE", value_name = "NAMESPACE", value_parser = namespace)]
     pub watch_namespace: Option<String>,
 
     /// Name of this installation in the tag rayward.dev/installation; two controllers that share an AWS account need
@@ -52,7 +69,7 @@ pub struct Config {
     pub installation: Option<String>,
 
     /// Address ranges from which this controller reaches the heads over SSH, as AWS sees them; comma-separated.
-    #[arg(long, env = "RAYWARD_EGRESS_CIDRS", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(long, env = "RAYWARD_EGRESS_CIDRS", value_name = "CIDR", value_delimiter = ',', value_parser = cidr)]
     pub egress_cidrs: Vec<Ipv4Net>,
 
     /// How many clusters are worked on at the same time.
@@ -208,6 +225,23 @@ fn concurrency(text: &str) -> Result<usize, String> {
         .ok_or_else(|| format!("write a whole number from 1 to {MOST_AT_ONCE}"))
 }
 
+/// The name of a namespace; another one would make another path of the API.
+fn namespace(text: &str) -> Result<String, String> {
+    let is_fine = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+    let is_name =
+        (1..=63).contains(&text.len()) && text.chars().all(is_fine) && !text.starts_with('-') && !text.ends_with('-');
+    if is_name {
+        Ok(text.to_owned())
+    } else {
+        Err("write the name of one namespace, or leave the setting out to look after all".into())
+    }
+}
+
+fn cidr(text: &str) -> Result<Ipv4Net, String> {
+    text.parse()
+        .map_err(|_| "write IPv4 ranges with their length and commas between them, for example 203.0.113.7/32".into())
+}
+
 /// A filter of the log, kept as text.
 fn filter(text: &str) -> Result<String, String> {
     match EnvFilter::builder().parse(text) {
@@ -227,7 +261,7 @@ fn installation(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
+    use clap::error::ErrorKind;
 
     use super::*;
 
@@ -278,7 +312,10 @@ mod tests {
             ["--concurrency", "18446744073709551615"],
             ["--launch-cap-factor", "0"],
             ["--egress-cidrs", "10.0.0.1"],
+            ["--egress-cidrs", "203.0.113.7/32,"],
             ["--installation", "a b"],
+            ["--watch-namespace", ""],
+            ["--watch-namespace", "ml/../prod"],
             ["--admin-address", "8080"],
             ["--log-format", "xml"],
             ["--log", "a=b=c"],
@@ -290,8 +327,13 @@ mod tests {
             );
             assert_eq!(error.exit_code(), 2);
         }
-        let error = parse(&["--sweep-interval", "15"]).unwrap_err().to_string();
-        assert!(error.contains("for example 90s"), "{error}");
+        for (flag, hint) in [
+            ("--sweep-interval=15", "for example 90s"),
+            ("--egress-cidrs=10.0.0.1", "for example 203.0.113.7/32"),
+        ] {
+            let error = parse(&[flag]).unwrap_err().to_string();
+            assert!(error.contains(hint), "{error}");
+        }
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use clap::Parser;
 use kube::Client;
 use rayward::{
     admin::{self, Pages},
@@ -19,7 +18,7 @@ use rayward::{
 };
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let result = match Cli::read().command {
         Command::Crd => print_crd(),
         Command::Run(config) => run(*config),
     };

@@ -55,6 +55,18 @@ async fn a_process_that_cannot_start_says_in_one_message_why_and_what_to_do() {
     let (code, said) = rayward(&["run", "--admin-address", &address], &kubeconfig);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&address) && said.contains("--admin-address"), "{said}");
+
+    // Variables that are set to nothing count as not set: it comes as far as before.
+    let empty = [
+        "RAYWARD_WATCH_NAMESPACE",
+        "RAYWARD_INSTALLATION",
+        "RAYWARD_EGRESS_CIDRS",
+        "RAYWARD_SWEEP_INTERVAL",
+    ];
+    let environment: Vec<_> = empty.map(|name| (name, "")).into_iter().chain(kubeconfig).collect();
+    let (code, said) = rayward(&["run", "--admin-address", &address], &environment);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&address) && said.contains("--admin-address"), "{said}");
 }
 
 #[tokio::test]
