@@ -6,11 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use kube::Client;
 use rayward::{
     admin::{self, Pages},
     config::{Cli, Command, Config},
-    controller::{Controller, Parts, check_crd, namespaces::Namespaces, pass::Settings, regions::AwsCloud},
+    controller::{Controller, Parts, pass::Settings, regions::AwsCloud, startup},
     metrics::Metrics,
     shutdown::Shutdown,
     telemetry,
@@ -60,19 +59,7 @@ async fn control(config: Config) -> Result<(), String> {
         .on_signal()
         .map_err(|error| format!("cannot handle signals: {error}"))?;
     let stop = shutdown.token().clone();
-    let client = connect().await?;
-    let timeout = config.call_timeout;
-    let installation = match &config.installation {
-        Some(name) => name.clone(),
-        None => Namespaces::read(&client, "kube-system", timeout)
-            .await
-            .map_err(|error| {
-                format!(
-                    "{error}; the uid of kube-system names this installation: allow to get it, or give --installation"
-                )
-            })?,
-    };
-    check_crd(&client, config.watch_namespace.as_deref(), timeout).await?;
+    let startup::Found { client, installation } = startup::look(&config).await?;
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
     let listener = admin::listen(config.admin_address).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), installation, "rayward starts");
@@ -81,7 +68,7 @@ async fn control(config: Config) -> Result<(), String> {
         cloud: Arc::new(AwsCloud {
             fence: Arc::new(shutdown),
             observer: metrics.clone(),
-            call_timeout: timeout,
+            call_timeout: config.call_timeout,
         }),
         settings: Settings {
             installation: Installation {
@@ -116,15 +103,4 @@ async fn control(config: Config) -> Result<(), String> {
     .await;
     tracing::info!("rayward ends");
     result
-}
-
-/// A client for the API server that KUBECONFIG or the pod names.
-async fn connect() -> Result<Client, String> {
-    let config = kube::Config::infer().await.map_err(|error| {
-        format!(
-            "no Kubernetes API server is configured: {error}; set KUBECONFIG, or run in a pod with a service account"
-        )
-    })?;
-    let address = config.cluster_url.to_string();
-    Client::try_from(config).map_err(|error| format!("cannot speak with the Kubernetes API server {address}: {error}"))
 }

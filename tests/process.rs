@@ -2,16 +2,18 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use serde_json::json;
 
 use crate::support::cluster::Space;
 use crate::support::control_plane::ControlPlane;
 use crate::support::scene::Scene;
-use crate::support::test_name;
 use crate::support::wait::{PATIENCE, until};
+use crate::support::{free_port, test_name};
 
 /// A head alone: nothing here is about workers and buckets.
 const HEAD: &str = "
@@ -32,6 +34,20 @@ fn rayward(arguments: &[&str], environment: &[(&str, &str)]) -> (Option<i32>, St
     (status.code(), String::from_utf8_lossy(&stderr).into_owned())
 }
 
+/// Writes a kubeconfig for an API server without credentials; returns its path.
+fn kubeconfig_of(address: &str, folder: &Path) -> String {
+    let kubeconfig = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "a", "cluster": {"server": format!("http://{address}")}}],
+        "contexts": [{"name": "a", "context": {"cluster": "a"}}],
+        "current-context": "a",
+    });
+    let path = folder.join("kubeconfig");
+    fs::write(&path, kubeconfig.to_string()).expect("it can be written");
+    path.into_os_string().into_string().expect("a path in UTF-8")
+}
+
 #[tokio::test]
 async fn a_process_that_cannot_start_says_in_one_message_why_and_what_to_do() {
     let (code, said) = rayward(&["run", "--sweep-interval=15"], &[]);
@@ -41,6 +57,14 @@ async fn a_process_that_cannot_start_says_in_one_message_why_and_what_to_do() {
     let (code, said) = rayward(&["run"], &[("KUBECONFIG", "/nowhere")]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("set KUBECONFIG"), "{said}");
+
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let folder = tempfile::tempdir().expect("a folder");
+    let kubeconfig = kubeconfig_of(&nobody, folder.path());
+    let (code, said) = rayward(&["run"], &[("KUBECONFIG", &kubeconfig)]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&nobody) && said.contains("refused"), "{said}");
+    assert!(!said.contains("--installation"), "{said}");
 
     let plane = ControlPlane::start(&test_name()).await;
     let kubeconfig = plane.kubeconfig();

@@ -304,7 +304,21 @@ pub(super) async fn limit<T>(
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(KubernetesError::Conflict(what.to_owned())),
         Ok(Err(kube::Error::Api(status))) if status.code == 404 => Err(KubernetesError::Gone(what.to_owned())),
         Ok(Err(kube::Error::Api(status))) => Err(failed(status.message.clone())),
-        Ok(Err(error)) => Err(failed(error.to_string())),
+        Ok(Err(error)) => Err(failed(in_one_line(&error))),
         Err(_) => Err(failed(format!("no answer within {timeout:?}"))),
     }
+}
+
+/// An error with its causes: the first one alone says "client error" of everything.
+pub(super) fn in_one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
+        // Some say their cause themselves.
+        if !line.contains(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
 }

@@ -11,6 +11,7 @@ pub mod recorder;
 pub mod regions;
 pub mod retry;
 pub mod secrets;
+pub mod startup;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
@@ -25,13 +26,12 @@ use std::{
     time::Duration,
 };
 
-use kube::{Api, Client, api::ListParams};
+use kube::Client;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
     cache::{Cache, ObjectName},
-    kubernetes::limit,
     namespaces::Namespaces,
     pass::{Due, Passes, Settings, Watch},
     queue::Queue,
@@ -40,9 +40,7 @@ use self::{
     retry::Next,
     tasks::Tasks,
 };
-use crate::{
-    api::RayCluster, execute::KubernetesError, metrics::Metrics, shutdown::GRACE, sweep::Changed, sweep::SweepIntervals,
-};
+use crate::{metrics::Metrics, shutdown::GRACE, sweep::Changed, sweep::SweepIntervals};
 
 /// How often the numbers that nobody counts are read: queue, ages of sweeps, orphans.
 const NUMBERS: Duration = Duration::from_secs(2);
@@ -274,29 +272,5 @@ fn look_at_changed(queue: Arc<Queue<ObjectName>>, cache: Arc<Cache>) -> impl Fn(
                 queue.add(&name, Duration::ZERO);
             }
         }
-    }
-}
-
-/// Whether the `CustomResourceDefinition` is there and may be read.
-///
-/// # Errors
-/// What to do when it is not.
-pub async fn check_crd(client: &Client, namespace: Option<&str>, timeout: Duration) -> Result<(), String> {
-    let api: Api<RayCluster> = match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    match limit(
-        "list RayClusters",
-        timeout,
-        api.list_metadata(&ListParams::default().limit(1)),
-    )
-    .await
-    {
-        Ok(_) => Ok(()),
-        Err(KubernetesError::Gone(_)) => {
-            Err("the CustomResourceDefinition of RayCluster is missing: rayward crd | kubectl apply -f -".into())
-        }
-        Err(error) => Err(error.to_string()),
     }
 }

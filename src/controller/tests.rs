@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    api::RayCluster,
     aws::{Aws, AwsError, Image, Scope},
     controller::cache::Cached,
     execute::Bounds,

@@ -21,6 +21,7 @@ use super::{
     Controller,
     cache::{Cached, ObjectName},
     key,
+    kubernetes::in_one_line,
 };
 use crate::api::RayCluster;
 
@@ -128,7 +129,10 @@ impl Controller {
             };
             match event {
                 Some(Ok(event)) => enter(event),
-                Some(Err(error)) => tracing::warn!(%error, "the watch of {what} is interrupted and begins anew"),
+                Some(Err(error)) => {
+                    let error = in_one_line(&error);
+                    tracing::warn!(error, "the watch of {what} is interrupted and begins anew");
+                }
                 None => return,
             }
         }
