@@ -51,6 +51,9 @@ pub enum Command {
     /// The Kubernetes API is found by `KUBECONFIG`, then by the service account of the pod. AWS credentials come from
     /// the default chain of the AWS SDK; `AWS_ENDPOINT_URL` is honoured. A setting is a flag or the environment
     /// variable beside it (set to nothing it counts as not set); durations read like 90s, 5m or 1h30m.
+    ///
+    /// SIGTERM and SIGINT end it within 10 seconds and with code 0; what is in flight is finished. It ends with code 1
+    /// when something is missing at the start, such as an API server that answers: whatever runs it starts it again.
     Run(Box<Config>),
     /// Print the `CustomResourceDefinition` of `RayCluster` as YAML.
     Crd,

@@ -59,7 +59,11 @@ async fn control(config: Config) -> Result<(), String> {
         .on_signal()
         .map_err(|error| format!("cannot handle signals: {error}"))?;
     let stop = shutdown.token().clone();
-    let startup::Found { client, installation } = startup::look(&config).await?;
+    let startup::Found { client, installation } = tokio::select! {
+        biased;
+        () = stop.cancelled() => return Ok(()),
+        found = startup::look(&config) => found?,
+    };
     let metrics = Arc::new(Metrics::new().map_err(|error| error.to_string())?);
     let listener = admin::listen(config.admin_address).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), installation, "rayward starts");

@@ -7,13 +7,15 @@ use std::process::{Command, Output};
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::cluster::Space;
 use crate::support::control_plane::ControlPlane;
+use crate::support::process::{self, Process};
 use crate::support::scene::Scene;
 use crate::support::wait::{PATIENCE, until};
-use crate::support::{free_port, test_name};
+use crate::support::{free_port, logs, test_name};
 
 /// A head alone: nothing here is about workers and buckets.
 const HEAD: &str = "
@@ -91,6 +93,27 @@ async fn a_process_that_cannot_start_says_in_one_message_why_and_what_to_do() {
     let (code, said) = rayward(&["run", "--admin-address", &address], &environment);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&address) && said.contains("--admin-address"), "{said}");
+}
+
+#[tokio::test]
+async fn a_process_that_is_still_starting_ends_when_it_is_asked_to() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    silent.set_nonblocking(true).expect("it can be asked without waiting");
+    let address = silent.local_addr().expect("an address").to_string();
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut program = process::command(env!("CARGO_BIN_EXE_rayward"));
+    program
+        .args(["run", "--call-timeout=1h"])
+        .env("KUBECONFIG", kubeconfig_of(&address, folder.path()));
+    let mut starting = Process::spawn("controller", &logs(&test_name()), program, process::Output::Log);
+    let _asked = until("it asks the API server", PATIENCE, async || {
+        silent.accept().map_err(|error| error.to_string())
+    })
+    .await;
+
+    starting.signal(Signal::TERM);
+
+    assert!(starting.wait(PATIENCE).success());
 }
 
 #[tokio::test]
