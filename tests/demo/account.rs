@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{InstanceStateName, IpPermission, IpRange};
 
 use crate::support::stand_in::StandIn;
 
-/// The account in which the demo's only cluster lives.
+/// The account in which the demo's clusters live.
 pub(crate) struct Account {
     ec2: aws_sdk_ec2::Client,
     s3: aws_sdk_s3::Client,

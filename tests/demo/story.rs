@@ -31,7 +31,7 @@ pub(crate) fn tell() {
 }
 
 async fn story() {
-    let mut narrator = Narrator::new(12);
+    let mut narrator = Narrator::new(13);
     let plane = narrator
         .step(
             "A Kubernetes control plane starts, and learns what a RayCluster is",
@@ -51,11 +51,16 @@ async fn story() {
             (stand_in, shown)
         })
         .await;
-    let space = Space::create(&plane).await;
-    let (aws, namespace) = (Account::of(&stand_in), space.name.clone());
+    // deploy/sandbox/demo names both.
+    let (space, another) = (
+        Space::named(&plane, "team-a").await,
+        Space::named(&plane, "team-b").await,
+    );
+    let aws = Account::of(&stand_in);
     let controller = narrator
         .step("Rayward starts", async {
-            let controller = Controller::start(&plane, &stand_in, &namespace).await;
+            let all_namespaces = "";
+            let controller = Controller::start(&plane, &stand_in, all_namespaces).await;
             (controller, "rayward run: ready".to_owned())
         })
         .await;
@@ -115,6 +120,12 @@ async fn story() {
             ((), aws.check_lab(3).await)
         })
         .await;
+    narrator
+        .step(
+            "The same manifest in another namespace is a lab of its own, beside the first",
+            async { ((), lab.again_in(&another).await) },
+        )
+        .await;
     narrator.end();
     keep(&plane, &stand_in).await;
     drop(controller);
@@ -129,14 +140,22 @@ struct Lab<'a> {
 
 impl Lab<'_> {
     fn kubectl(&self, arguments: &[&str]) -> Command {
+        self.kubectl_in(self.space, arguments)
+    }
+
+    fn kubectl_in(&self, space: &Space, arguments: &[&str]) -> Command {
         let mut kubectl = self.plane.kubectl();
-        kubectl.arg(format!("--namespace={}", self.space.name)).args(arguments);
+        kubectl.arg(format!("--namespace={}", space.name)).args(arguments);
         kubectl
     }
 
     fn apply(&self) -> String {
+        self.apply_in(self.space)
+    }
+
+    fn apply_in(&self, space: &Space) -> String {
         let manifest = repository().join("deploy/examples/lab.yaml");
-        shown(self.kubectl(&["apply", "--filename"]).arg(manifest))
+        shown(self.kubectl_in(space, &["apply", "--filename"]).arg(manifest))
     }
 
     fn get(&self) -> String {
@@ -192,6 +211,16 @@ impl Lab<'_> {
             .expect("kubectl starts");
         assert!(!output.status.success(), "a subnet outside the VPC is refused");
         String::from_utf8_lossy(&output.stderr).trim().to_owned()
+    }
+
+    async fn again_in(&self, another: &Space) -> String {
+        let before = self.aws.machines().await;
+        self.apply_in(another);
+        another.wait_for(LAB, "Ready", "True", PATIENCE).await;
+        let after = self.aws.machines().await;
+        assert_eq!(after.len(), 2 * before.len(), "two labs: {after:?}");
+        assert!(after.is_superset(&before), "the first lab is as it was");
+        shown(self.plane.kubectl().args(["get", "rwc", "--all-namespaces"]))
     }
 
     async fn delete(&self) -> String {

@@ -63,10 +63,21 @@ pub(crate) struct Space {
 impl Space {
     /// Makes a namespace, and makes sure that the API server knows `RayCluster`s.
     pub(crate) async fn create(plane: &ControlPlane) -> Self {
-        let client = plane.client().await;
-        install_crd(&client).await;
         let mut namespace = Namespace::default();
         namespace.metadata.generate_name = Some("test-".to_owned());
+        Self::make(plane, namespace).await
+    }
+
+    /// The same with a name that a person can guess, for a control plane of one's own.
+    pub(crate) async fn named(plane: &ControlPlane, name: &str) -> Self {
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        Self::make(plane, namespace).await
+    }
+
+    async fn make(plane: &ControlPlane, namespace: Namespace) -> Self {
+        let client = plane.client().await;
+        install_crd(&client).await;
         let created = Api::all(client.clone())
             .create(&PostParams::default(), &namespace)
             .await;
