@@ -26,5 +26,8 @@ LABEL org.opencontainers.image.title="rayward" \
 COPY --from=build /rayward/rayward /usr/local/bin/rayward
 # The user "nonroot" of the base, by number: Kubernetes can only hold a number against runAsNonRoot.
 USER 65532:65532
+# By default they are served on loopback, where no probe of a pod comes.
+ENV RAYWARD_ADMIN_ADDRESS=0.0.0.0:8080
+EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/rayward"]
 CMD ["run"]
