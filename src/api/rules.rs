@@ -47,8 +47,8 @@ pub(super) const REGION_IMMUTABLE: Pair = (
     "the region cannot change: write the former one back, and make another cluster in the other region",
 );
 pub(super) const TAG_KEYS: Pair = (
-    r"self.all(k, size(k) <= 128 && k.matches('^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$'))",
-    "write tag keys of 1 to 128 letters, digits, spaces and _ . : / = + - @",
+    r"self.all(k, size(k) <= 128 && k.matches('^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$') && k.matches('[^\\p{Z}]'))",
+    "write tag keys of 1 to 128 letters, digits, spaces and _ . : / = + - @, and not of spaces alone",
 );
 pub(super) const TAG_VALUES: Pair = (
     r"self.all(k, self[k].matches('^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$'))",
@@ -80,7 +80,9 @@ pub(super) const VPC_CIDR_IMMUTABLE: Pair = (
 );
 pub(super) const SUBNETS_ONLY_ADDED: Pair = (
     "has(self.existing) || has(oldSelf.existing) \
-     || (has(oldSelf.subnets) ? has(self.subnets) && oldSelf.subnets.all(o, self.subnets.exists(s, s.name == o.name)) \
+     || (has(oldSelf.subnets) ? (has(self.subnets) \
+     ? oldSelf.subnets.all(o, self.subnets.exists(s, s.name == o.name)) \
+     : oldSelf.subnets.all(o, o.name == 'a' && o.cidr == '10.0.1.0/24' && o.public && !has(o.availabilityZone))) \
      : !has(self.subnets) || self.subnets.exists(s, s.name == 'a' && s.cidr == '10.0.1.0/24' && s.public \
      && !has(s.availabilityZone)))",
     "subnets can only be added: write back those that were there (name a, cidr 10.0.1.0/24 if they were left out)",
@@ -117,6 +119,13 @@ pub(super) const CIDR_SIZE: Pair = (
     "!isCIDR(self) || self.contains(':') || (cidr(self).prefixLength() >= 16 && cidr(self).prefixLength() <= 28)",
     "write a range from /16 to /28: AWS has no other VPCs and subnets",
 );
+// Ranges that no host has an address of: "Special-Purpose IP Address Registries" (RFC 6890), and multicast.
+pub(super) const CIDR_OF_HOSTS: Pair = (
+    "!isCIDR(self) || self.contains(':') || ['0.0.0.0/8', '127.0.0.0/8', '169.254.0.0/16', '224.0.0.0/4']\
+     .all(none, !cidr(none).containsCIDR(self))",
+    "write another range, for example 10.0.0.0/16: in 0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16 and 224.0.0.0/4 machines \
+     have no addresses",
+);
 pub(super) const CIDRS: Pair = (
     "self.all(c, isCIDR(c) && cidr(c).ip().family() == 4)",
     "write IPv4 ranges, for example 203.0.113.0/24, or 203.0.113.7/32 for one address",
@@ -151,6 +160,7 @@ pub(super) const SECURITY_GROUP_IDS: Pair = (
     "self.all(id, id.matches('^sg-[0-9a-f]{8,17}$'))",
     "write ids of security groups, for example sg-0123456789abcdef0",
 );
+pub(super) const IDS_ONCE: Pair = ("self.all(a, self.exists_one(b, b == a))", "write each id once");
 
 // Machines.
 
@@ -201,6 +211,13 @@ pub(super) const GROUP_SUBNETS: Pair = (
     "self.workerGroups.all(g, !has(g.subnets) || g.subnets.all(n, n in (has(self.network.existing) ? \
      self.network.existing.subnetIds : has(self.network.subnets) ? self.network.subnets.map(s, s.name) : ['a'])))",
     "write workerGroups[].subnets that are names of entries of network.subnets, or some of network.existing.subnetIds",
+);
+pub(super) const GROUP_SUBNETS_ONCE: Pair = ("self.all(a, self.exists_one(b, b == a))", "write each subnet once");
+pub(super) const ELASTIC_HAS_WAY_OUT: Pair = (
+    "self.head.publicAddress != 'Elastic' || !has(self.network.subnets) || self.network.subnets.all(s, s.public \
+     || s.name != (has(self.head.subnet) ? self.head.subnet : self.network.subnets[0].name))",
+    "write a head.subnet that is public, or another head.publicAddress: nothing leads from a private subnet to an \
+     Elastic one",
 );
 pub(super) const TOTAL_WORKERS: Pair = (
     "self.map(g, g.replicas).sum() <= 1000",

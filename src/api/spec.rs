@@ -38,6 +38,7 @@ use super::{rules, status::RayClusterStatus};
 #[x_kube(validation = rules::ZONE_IN_REGION)]
 #[x_kube(validation = rules::HEAD_SUBNET)]
 #[x_kube(validation = rules::GROUP_SUBNETS)]
+#[x_kube(validation = rules::ELASTIC_HAS_WAY_OUT)]
 #[serde(rename_all = "camelCase")]
 pub struct RayClusterSpec {
     /// AWS region in which everything is made, for example `ap-southeast-1`. Immutable.
@@ -49,7 +50,8 @@ pub struct RayClusterSpec {
     /// again.
     #[serde(default)]
     pub suspend: bool,
-    /// Tags on everything that is created, beside Rayward's own.
+    /// Tags on everything that is created, beside Rayward's own. A key that is taken out of this map stays on what has
+    /// it already.
     #[schemars(schema_with = "tags_schema")]
     #[x_kube(validation = rules::TAG_KEYS)]
     #[x_kube(validation = rules::TAG_VALUES)]
@@ -99,6 +101,7 @@ pub struct NetworkSpec {
     #[x_kube(validation = rules::CIDR)]
     #[x_kube(validation = rules::CIDR_CANONICAL)]
     #[x_kube(validation = rules::CIDR_SIZE)]
+    #[x_kube(validation = rules::CIDR_OF_HOSTS)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vpc_cidr: Option<String>,
     /// Subnets of the VPC; more can be added later, none removed or changed. Default: `a`, 10.0.1.0/24, public.
@@ -173,10 +176,12 @@ pub struct ExistingNetwork {
     /// Ids of the subnets, in order of preference; the head is in the first.
     #[schemars(length(min = 1, max = rules::SUBNETS), inner(length(max = rules::ID_LENGTH)))]
     #[x_kube(validation = rules::SUBNET_IDS)]
+    #[x_kube(validation = rules::IDS_ONCE)]
     pub subnet_ids: Vec<String>,
     /// Security groups of every machine. Left out: Rayward makes one in this VPC.
     #[schemars(length(max = 16), inner(length(max = rules::ID_LENGTH)))]
     #[x_kube(validation = rules::SECURITY_GROUP_IDS)]
+    #[x_kube(validation = rules::IDS_ONCE)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub security_group_ids: Vec<String>,
 }
@@ -318,6 +323,7 @@ pub struct WorkerGroupSpec {
     pub root_volume: VolumeSpec,
     /// Names of the subnets (of an existing network, their ids) in order of preference. Left out: all, in their order.
     #[schemars(length(max = rules::SUBNETS), inner(length(max = rules::NAME_LENGTH)))]
+    #[x_kube(validation = rules::GROUP_SUBNETS_ONCE)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
 }

@@ -58,8 +58,10 @@ pub(super) fn cases() -> Vec<Case> {
     [
         cluster(),
         network(),
+        placement(),
         network_updates(),
         addresses(),
+        ingress(),
         existing(),
         machines(),
         disks(),
@@ -96,7 +98,12 @@ fn cluster() -> Vec<Case> {
         create(
             "spec.tags",
             "write tag keys of 1 to 128",
-            &json!([{"tags": {"team;": "a"}}, {"tags": {"k".repeat(129): "a"}}, {"tags": {"": "a"}}]),
+            &json!([
+                {"tags": {"team;": "a"}},
+                {"tags": {"k".repeat(129): "a"}},
+                {"tags": {"": "a"}},
+                {"tags": {"\u{a0} ": "a"}},
+            ]),
             &json!([{"tags": {"cost center/Zürich": "a"}}, {"tags": {"k".repeat(128): "a"}}]),
         ),
         create(
@@ -122,7 +129,6 @@ fn network() -> Vec<Case> {
         ];
         json!({"network": {"subnets": subnets}})
     };
-    let existing = json!({"existing": {"vpcId": "vpc-01234567", "subnetIds": ["subnet-01234567"]}});
     let zone =
         |zone: &str| json!({"network": {"subnets": [{"name": "a", "cidr": "10.0.1.0/24", "availabilityZone": zone}]}});
     vec![
@@ -171,9 +177,23 @@ fn network() -> Vec<Case> {
             ]),
             &json!([zone("ap-southeast-1a"), zone("ap-southeast-1-bkk-1a")]),
         ),
+    ]
+}
+
+/// Which machines are in which subnets.
+fn placement() -> Vec<Case> {
+    let existing = json!({"existing": {"vpcId": "vpc-01234567", "subnetIds": ["subnet-01234567"]}});
+    let way_out = |head: &Value| {
+        let subnets = json!([
+            {"name": "private", "cidr": "10.0.1.0/24", "public": false},
+            {"name": "public", "cidr": "10.0.2.0/24"},
+        ]);
+        json!({"network": {"subnets": subnets}, "head": head})
+    };
+    vec![
         create(
             "spec",
-            "write a head.subnet that is",
+            "write a head.subnet that is the name",
             &json!([
                 {"head": {"subnet": "b"}},
                 {"network": {"subnets": [{"name": "b", "cidr": "10.0.1.0/24"}]}, "head": {"subnet": "a"}},
@@ -199,6 +219,26 @@ fn network() -> Vec<Case> {
                 },
             ]),
             &json!([{"workerGroups": [{"name": "cpu", "subnets": ["a"]}]}]),
+        ),
+        create(
+            "spec.workerGroups[].subnets",
+            "write each subnet once",
+            &json!([{"workerGroups": [{"name": "cpu", "subnets": ["a", "a"]}]}]),
+            &json!([{"workerGroups": [{"name": "cpu", "subnets": ["a"]}, {"name": "gpu", "subnets": ["a"]}]}]),
+        ),
+        create(
+            "spec",
+            "write a head.subnet that is public",
+            &json!([
+                way_out(&json!({"publicAddress": "Elastic"})),
+                way_out(&json!({"publicAddress": "Elastic", "subnet": "private"})),
+            ]),
+            &json!([
+                way_out(&json!({"publicAddress": "Elastic", "subnet": "public"})),
+                way_out(&json!({"publicAddress": "None"})),
+                {"head": {"publicAddress": "Elastic"}},
+                {"network": existing, "head": {"publicAddress": "Elastic"}},
+            ]),
         ),
     ]
 }
@@ -253,6 +293,14 @@ fn network_updates() -> Vec<Case> {
         update(
             "spec.network",
             "subnets can only be added",
+            &subnets(json!([a])),
+            &json!([subnets(json!([b]))]),
+            // What is left out says the same.
+            &json!([{}, {"network": {"vpcCidr": "10.0.0.0/16"}}]),
+        ),
+        update(
+            "spec.network",
+            "subnets can only be added",
             &json!({}),
             &json!([
                 subnets(json!([b])),
@@ -276,10 +324,9 @@ fn network_updates() -> Vec<Case> {
 
 fn addresses() -> Vec<Case> {
     let vpc = |cidr: &str| json!({"network": {"vpcCidr": cidr}});
+    let vpc_of =
+        |vpc: &str, subnet: &str| json!({"network": {"vpcCidr": vpc, "subnets": [{"name": "a", "cidr": subnet}]}});
     let subnet = |cidr: &str| json!({"network": {"subnets": [{"name": "a", "cidr": cidr}]}});
-    let admin = |cidrs: Value| json!({"network": {"adminCidrs": cidrs}});
-    let ingress = |cidrs: Value| json!({"network": {"ingress": [{"ports": "80", "cidrs": cidrs}]}});
-    let ports = |ports: &str| json!({"network": {"ingress": [{"ports": ports, "cidrs": ["203.0.113.0/24"]}]}});
     vec![
         create(
             "spec.network.vpcCidr",
@@ -308,6 +355,20 @@ fn addresses() -> Vec<Case> {
             ]),
         ),
         create(
+            "spec.network.vpcCidr",
+            "write another range",
+            &json!([
+                vpc_of("0.9.0.0/16", "0.9.0.0/24"),
+                vpc_of("127.0.0.0/16", "127.0.0.0/24"),
+                vpc_of("169.254.0.0/20", "169.254.0.0/24"),
+                vpc_of("239.255.0.0/16", "239.255.0.0/24"),
+            ]),
+            &json!([
+                vpc_of("100.64.0.0/16", "100.64.0.0/24"),
+                vpc_of("169.253.0.0/16", "169.253.0.0/24")
+            ]),
+        ),
+        create(
             "spec.network.subnets[].cidr",
             "write an IPv4 range",
             &json!([subnet("10.0.1.0-24"), subnet("fd00::/20")]),
@@ -325,6 +386,14 @@ fn addresses() -> Vec<Case> {
             &json!([subnet("10.0.1.0/29")]),
             &json!([subnet("10.0.1.0/28")]),
         ),
+    ]
+}
+
+fn ingress() -> Vec<Case> {
+    let admin = |cidrs: Value| json!({"network": {"adminCidrs": cidrs}});
+    let ingress = |cidrs: Value| json!({"network": {"ingress": [{"ports": "80", "cidrs": cidrs}]}});
+    let ports = |ports: &str| json!({"network": {"ingress": [{"ports": ports, "cidrs": ["203.0.113.0/24"]}]}});
+    vec![
         create(
             "spec.network.adminCidrs",
             "write IPv4 ranges",
@@ -432,6 +501,18 @@ fn existing() -> Vec<Case> {
             "write ids of security groups",
             &json!([with("securityGroupIds", json!(["default"]))]),
             &json!([with("securityGroupIds", json!([group]))]),
+        ),
+        create(
+            "spec.network.existing.subnetIds",
+            "write each id once",
+            &json!([with("subnetIds", json!([subnet, subnet]))]),
+            &json!([with("subnetIds", json!([subnet, "subnet-01234567"]))]),
+        ),
+        create(
+            "spec.network.existing.securityGroupIds",
+            "write each id once",
+            &json!([with("securityGroupIds", json!([group, "sg-01234567", group]))]),
+            &json!([with("securityGroupIds", json!([group, "sg-01234567"]))]),
         ),
     ]
 }
