@@ -54,6 +54,14 @@ fn main() {
 }
 
 fn measure(only: &[String]) {
+    let parts = [planning::PART.0, creation::PART.0, many::PART.0];
+    for name in only {
+        assert!(
+            parts.contains(&name.as_str()),
+            "{name:?} is no part; write one of: {}",
+            parts.join(", ")
+        );
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
