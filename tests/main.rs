@@ -43,6 +43,8 @@ mod machines;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod preflight;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod sandbox;

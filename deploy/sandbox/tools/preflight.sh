@@ -42,7 +42,8 @@ install_packages() {
 check_rust() {
     local wanted found
     wanted=$(awk -F'"' '/^rust-version/ {print $2}' "$repository/Cargo.toml")
-    if ! found=$(cd "$repository" && rustc --version 2>/dev/null | awk '{print $2}') || [[ -z $found ]]; then
+    if ! found=$(cd "$repository" && rustc --version 2>/dev/null | awk '{print $2}') || [[ -z $found ]] ||
+        ! cargo --version >/dev/null 2>&1; then
         missing+=("Rust $wanted or newer, with cargo: https://rustup.rs")
     elif ! at_least "$wanted" "$found"; then
         missing+=("Rust $wanted or newer, here is $found: rustup update stable")
@@ -70,8 +71,8 @@ check_python() {
 }
 
 check_boundary() {
-    # Without its programs it cannot be tried.
-    ((${#missing[@]} > 0)) || "$here/../inside" true 2>/dev/null && return
+    # Without its programs, which are in packages, it cannot be tried.
+    ((${#packages[@]} > 0)) || "$here/../inside" true 2>/dev/null && return
     if ((EUID == 0)); then
         missing+=("the right to make namespaces: a container has it when it is started with --privileged")
     else
