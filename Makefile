@@ -1,12 +1,13 @@
 # `make help` says what there is. Logs of the steps are under target/logs, those of the tests under target/test-logs.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test test-soak bench tools release-check clean preflight
+.PHONY: help demo demo-down test test-soak bench tools image release-check clean preflight
 
 sandbox := deploy/sandbox
 aws := $(sandbox)/aws
 step := .ci/step
 python := $(CURDIR)/target/sandbox/venv/bin/python
 inside := $(CURDIR)/$(sandbox)/inside
+engine = $(firstword $(foreach name,docker podman buildah,$(shell command -v $(name))))
 scripts := .ci/run .ci/step $(addprefix $(sandbox)/,inside first-process enter demo) $(wildcard $(sandbox)/tools/*.sh)
 
 help: ## this list
@@ -44,6 +45,10 @@ bench: tools ## what Rayward costs, as one table and in target/bench.json; ONLY=
 tools: preflight ## the programs of the sandbox, built or found once (10 minutes the first time)
 	@$(sandbox)/tools/build.sh
 	@$(sandbox)/tools/venv.sh
+
+image: ## the container image rayward:latest, by docker, podman or buildah
+	@$(if $(engine),,$(error an image is built by docker, podman or buildah: install one of them))
+	@$(step) image "20 minutes the first time" $(engine) build --tag rayward .
 
 preflight:
 	@$(sandbox)/tools/preflight.sh $(also_needed)
