@@ -78,7 +78,7 @@ pub fn observe(facts: Facts<'_>) -> Observed {
         },
         stopped: facts.kube.stopped,
         has_finalizer: facts.kube.has_finalizer,
-        predecessors: facts.snapshot.predecessors(&id.path(), &id.uid),
+        predecessors: facts.snapshot.predecessors(id),
         exhausted: facts.exhausted,
         refusals: facts.memory.refusals().clone(),
         clean_sweeps: facts.snapshot.clean_sweeps(&id.uid, facts.memory.last_change()),

@@ -13,6 +13,7 @@ use crate::{
     aws::Scope,
     resources::{Kind, bucket, instance::token_owner},
     tags,
+    validate::ClusterId,
 };
 
 /// How many past sweeps are remembered, to count those that found nothing of a cluster.
@@ -89,17 +90,26 @@ impl Snapshot {
         Kind::ALL.iter().map(count).min().unwrap_or(0)
     }
 
-    /// Ids of live things that carry the name of a cluster and another uid. Buckets that outlived their cluster are
-    /// none of these.
+    /// Ids of live things of this installation that carry the name of a cluster and another uid. Buckets that outlived
+    /// their cluster are none of these, and in a VPC of the user's another installation may have a cluster of this name.
     #[must_use]
-    pub fn predecessors(&self, path: &str, uid: &str) -> Vec<String> {
+    pub fn predecessors(&self, id: &ClusterId) -> Vec<String> {
+        let path = id.path();
+        let is_of_another_installation = |thing: &dyn Stored| {
+            thing
+                .tag(tags::INSTALLATION)
+                .is_some_and(|found| **found != *id.installation)
+        };
+        let is_of_another_uid =
+            |thing: &dyn Stored| thing.tag(tags::CLUSTER_UID).is_some_and(|found| **found != *id.uid);
         let mut ids: Vec<String> = self
             .sweeps()
-            .flat_map(|(_, sweep)| sweep.of_path(path))
+            .flat_map(|(_, sweep)| sweep.of_path(&path))
             .filter(|thing| {
                 !thing.is_gone()
                     && thing.tag(tags::RELEASED_BY).is_none()
-                    && thing.tag(tags::CLUSTER_UID).is_some_and(|found| found.as_ref() != uid)
+                    && !is_of_another_installation(*thing)
+                    && is_of_another_uid(*thing)
             })
             .map(|thing| thing.id().to_owned())
             .collect();

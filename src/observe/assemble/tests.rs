@@ -330,6 +330,17 @@ fn a_predecessor_is_alive_with_our_name_and_another_uid() {
 }
 
 #[test]
+fn a_cluster_of_our_name_that_another_installation_has_in_the_same_vpc_is_no_predecessor() {
+    let mut tags = tagged("theirs");
+    tags.insert(tags::INSTALLATION.into(), "another".into());
+    let token = Some(client_token("another", "theirs", 7));
+    let found = vec![Listing::Instance(vec![machine("i-1", "vpc-0a", tags, token)])];
+    let observed = look(&brought(), RayClusterStatus::default(), &found);
+    assert_eq!(observed.predecessors, [""; 0]);
+    assert_eq!(ids(&observed.inventory.instance.others), ["i-1"]);
+}
+
+#[test]
 fn the_record_of_launches_of_another_object_counts_as_lost() {
     let status = RayClusterStatus {
         last_launch: Some(7),
