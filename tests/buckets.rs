@@ -18,12 +18,17 @@ use rayward::validate::{Installation, ValidCluster, validate};
 use serde_json::{Value, json};
 
 use crate::support::aws::clients;
+use crate::support::cluster::condition;
+use crate::support::scene::Scene;
 use crate::support::stand_in::{REGION, StandIn};
+use crate::support::wait::PATIENCE;
 
 /// The account that the stand-in gives to keys that it does not know.
 const ACCOUNT: &str = "123456789012";
 const STRANGER: &str = "210987654321";
 const STRANGERS_KEY: &str = "strangers-key";
+/// Another region than that of the tests' clusters.
+const ELSEWHERE: &str = "eu-west-1";
 
 fn cluster(uid: &str, spec: &Value) -> ValidCluster {
     let object = serde_json::from_value(json!({
@@ -436,4 +441,56 @@ async fn a_bucket_with_data_is_emptied_only_when_confirmed_and_then_of_everythin
     world.sweep().await;
     assert_eq!(world.observed.inventory.bucket.all().count(), 0);
     s3.head_bucket().bucket(&name).send().await.expect_err("it is gone");
+}
+
+/// A network without machines, and a bucket.
+fn manifest(name: &str, region: &str) -> String {
+    format!(
+        "{{apiVersion: rayward.dev/v1alpha1, kind: RayCluster, metadata: {{name: {name}}}, \
+         spec: {{region: {region}, suspend: true, buckets: [{{purpose: raw}}]}}}}"
+    )
+}
+
+/// Applies a manifest; the name of the bucket, once it is ready.
+async fn bucket_of(scene: &Scene, name: &str, region: &str) -> String {
+    scene
+        .space
+        .apply(&manifest(name, region))
+        .await
+        .expect("it is accepted");
+    let cluster = scene.space.wait_for(name, "BucketsReady", "True", PATIENCE).await;
+    cluster.status.expect("a status").buckets[0].name.clone()
+}
+
+#[tokio::test]
+async fn buckets_of_other_regions_whose_names_begin_alike_are_in_nobodys_way() {
+    // Each bucket that concerns a cluster is looked at every second.
+    let scene = Scene::start_with(&["--bucket-interval=1s"]).await;
+    let neighbours = bucket_of(&scene, "lab-b", ELSEWHERE).await;
+    let before = bucket_of(&scene, "lab", ELSEWHERE).await;
+    scene.space.delete("lab").await;
+    scene.space.wait_until_gone("lab", PATIENCE).await;
+
+    let kept = bucket_of(&scene, "lab", REGION).await;
+    let prefix = format!("rayward-{}-lab-", scene.space.name);
+    assert!(
+        [&neighbours, &before, &kept]
+            .iter()
+            .all(|name| name.starts_with(&prefix))
+    );
+    scene.aws.further_calls("GetBucketTagging", 8).await;
+    let lab = scene.space.wait_for("lab", "Suspended", "True", PATIENCE).await;
+    for absent in ["Stalled", "Drifted"] {
+        assert_eq!(condition(&lab, absent), None);
+    }
+    scene.space.delete("lab").await;
+    scene.space.wait_until_gone("lab", PATIENCE).await;
+
+    let mut calls = scene.aws.calls();
+    calls.retain(|call| call.error.as_deref() == Some("PermanentRedirect"));
+    assert!(calls.is_empty(), "{calls:#?}");
+    let s3 = clients(&scene.aws, ELSEWHERE, "key").s3;
+    let tags = s3.get_bucket_tagging().bucket(&neighbours).send().await;
+    let tags = tags.expect("the neighbour's bucket has tags").tag_set;
+    assert!(tags.iter().any(|tag| tag.key() == CLUSTER_UID), "{tags:?}");
 }

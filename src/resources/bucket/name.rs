@@ -34,6 +34,19 @@ pub fn name_prefix(id: &ClusterId) -> String {
     )
 }
 
+/// Whether a name that begins as those of a cluster may be one that Rayward makes for it. The hash in it tells, where
+/// the purpose stands there in full.
+pub(super) fn may_be_derived(id: &ClusterId, region: &str, account: &str, name: &str) -> bool {
+    let parts = name
+        .strip_prefix(&name_prefix(id))
+        .and_then(|rest| rest.rsplit_once('-'));
+    parts.is_some_and(|(purpose, _)| {
+        // Cut at this length, and a dash at its end away.
+        let may_be_cut = purpose.len() + 1 >= PURPOSE_LENGTH;
+        may_be_cut || derived_name(id, region, account, purpose) == name
+    })
+}
+
 /// The names of the buckets that a cluster asks for, with what it says of each.
 pub fn names<'a>(cluster: &'a ValidCluster, account: &'a str) -> impl Iterator<Item = (String, &'a Wanted)> {
     let name = move |bucket| bucket_name(&cluster.id, &cluster.region, account, bucket);
@@ -127,6 +140,28 @@ mod tests {
         ]
         .into();
         assert_eq!(names.len(), 11, "{names:#?}");
+    }
+
+    #[test]
+    fn a_name_tells_whether_rayward_made_it_for_a_cluster() {
+        let (region, account) = ("ap-southeast-1", "123456789012");
+        let lab = id("inst", "ml", "lab");
+        let may_be = |name: &str| may_be_derived(&lab, region, account, name);
+        for purpose in ["raw", "raw-data", "a-purpose-of-24-letters-"] {
+            assert!(may_be(&name(&lab, purpose)), "{purpose}");
+        }
+        for others in [
+            name(&id("inst", "ml", "lab-b"), "raw"),
+            name(&id("inst", "ml-lab", "raw"), "raw"),
+            name(&id("another", "ml", "lab"), "raw"),
+            derived_name(&lab, "eu-west-1", account, "raw"),
+            derived_name(&lab, region, "210987654321", "raw"),
+            "rayward-ml-lab-raw".into(),
+            "rayward-ml-lab-".into(),
+            "data".into(),
+        ] {
+            assert!(!may_be(&others), "{others}");
+        }
     }
 
     #[test]

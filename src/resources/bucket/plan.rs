@@ -72,6 +72,9 @@ pub fn plan(planner: &mut Planner<'_>) {
         }
     }
     for bucket in shelf.all().filter(|bucket| !wanted.contains_key(&bucket.name)) {
+        if !plans.may_be_ours(bucket) {
+            continue;
+        }
         match Ownership::of(bucket, &cluster.id) {
             Ownership::Unknown => plans.look_in_turn(bucket),
             Ownership::Ours => plans.release(bucket),
@@ -88,6 +91,9 @@ pub fn plan_deletion(planner: &mut Planner<'_>) {
         return;
     };
     for bucket in plans.planner.observed().inventory.bucket.all() {
+        if !plans.may_be_ours(bucket) {
+            continue;
+        }
         match (Ownership::of(bucket, &cluster.id), cluster.bucket_deletion) {
             (Ownership::Unknown, _) => _ = plans.look(bucket, false),
             (Ownership::Ours, BucketDeletion::Retain) => plans.release(bucket),
@@ -122,6 +128,24 @@ impl<'p, 'a> Plans<'p, 'a> {
             planner.wait(Subject::Buckets, Reason::NotObserved, missing);
         }
         None
+    }
+
+    /// Whether a bucket can be this cluster's. A listing holds the buckets of all regions, and another cluster's names
+    /// may begin as this one's do.
+    fn may_be_ours(&self, bucket: &Bucket) -> bool {
+        let cluster = self.planner.cluster();
+        let is_here = bucket.region.as_ref().is_none_or(|region| *region == cluster.region);
+        is_here
+            && (Ownership::of(bucket, &cluster.id) != Ownership::Unknown
+                || self.is_named(&bucket.name)
+                || name::may_be_derived(&cluster.id, &cluster.region, self.account, &bucket.name))
+    }
+
+    /// Whether the spec or the last status names a bucket.
+    fn is_named(&self, name: &str) -> bool {
+        let mut wanted = names(self.planner.cluster(), self.account);
+        let mut recorded = self.planner.observed().recorded.buckets.iter();
+        wanted.any(|(wanted, _)| wanted == name) || recorded.any(|bucket| bucket.name == name)
     }
 
     fn step(&self, name: &str, step: Step) -> Change {
@@ -304,7 +328,8 @@ impl<'p, 'a> Plans<'p, 'a> {
     }
 
     /// Plans a look, and says whether it is taken now. One that failed is not waited for when it is only a check of
-    /// what was all right (`tolerant`), unless AWS refused it for good or it failed many times.
+    /// what was all right (`tolerant`), unless AWS refused it for good or it failed many times. A bucket that only its
+    /// name points to holds nothing up: a refusal for good is told.
     fn look(&mut self, bucket: &Bucket, tolerant: bool) -> bool {
         let generation = self.planner.cluster().generation;
         let change = self.step(
@@ -321,14 +346,26 @@ impl<'p, 'a> Plans<'p, 'a> {
             .refusals
             .get(&action.key())
             .filter(|refusal| refusal.until > self.now);
-        if let Some(refusal) = refusal
-            && tolerant
-            && refusal.class != ErrorClass::Terminal
-            && refusal.times < LOOK_PATIENCE
-        {
-            self.planner
-                .check_in(refusal.until.duration_since(self.now).unsigned_abs());
-            return false;
+        if let Some(refusal) = refusal {
+            let is_named = self.is_named(&bucket.name);
+            let for_good = refusal.class == ErrorClass::Terminal;
+            if for_good && !is_named {
+                let what = format!(
+                    "may be an earlier bucket of this cluster, by its name: {}",
+                    refusal.message
+                );
+                self.planner.find(Finding::kept(&bucket.name, what));
+            }
+            let passed_over = if for_good {
+                !is_named
+            } else {
+                tolerant && (!is_named || refusal.times < LOOK_PATIENCE)
+            };
+            if passed_over {
+                self.planner
+                    .check_in(refusal.until.duration_since(self.now).unsigned_abs());
+                return false;
+            }
         }
         let taken = refusal.is_none();
         self.planner.act(Subject::Buckets, action);

@@ -3,6 +3,7 @@
 mod creation;
 mod deletion;
 mod looks;
+mod neighbours;
 mod ownership;
 
 use serde_json::{Value, json};
