@@ -60,6 +60,8 @@ macro_rules! kinds {
                 })*
                 other => panic!("not asked for: {other:?}"),
             }
+            // Of others' addresses a cluster sees none but the one that its status names: here none does.
+            inventory.address.others.clear();
         }
 
         /// Holds what is ours in one inventory against another.

@@ -13,7 +13,7 @@ use crate::{
     api::RayClusterStatus,
     aws::Image,
     memory::Memory,
-    resources::{Inventory, Kind, bucket, instance::token_prefix, unique_name},
+    resources::{Inventory, Kind, address::Address, bucket, instance::token_prefix, unique_name},
     sweep::{KindSweep, Snapshot, Stored, owner},
     tags,
     validate::{Network, ValidCluster},
@@ -159,10 +159,37 @@ fn inventory(
             thing.put(&mut inventory, false);
         }
     }
+    if let Some(sweep) = snapshot.sweep(Kind::Address) {
+        shelve_recorded_address(status, sweep, &mut inventory);
+    }
     if let Some(sweep) = snapshot.sweep(Kind::Bucket) {
         shelve_buckets(cluster, status, sweep, memory, &mut inventory);
     }
     inventory
+}
+
+/// Shelves the Elastic address that the last status names and that lost its tags: ours, unless something else than a
+/// machine of ours uses it by now.
+fn shelve_recorded_address(status: &RayClusterStatus, sweep: &KindSweep, inventory: &mut Inventory) {
+    let recorded = status.head.as_ref().and_then(|head| head.allocation_id.as_deref());
+    let found = recorded.and_then(|id| sweep.get(id));
+    let Some(thing) = found.filter(|thing| thing.tag(tags::CLUSTER_UID).is_none()) else {
+        return;
+    };
+    thing.put(inventory, false);
+    let (machines, shelf) = (&inventory.instance.ours, &mut inventory.address);
+    let is_ours = |address: &Address| match &address.instance_id {
+        Some(machine) => machines.contains_key(machine),
+        None => address.association_id.is_none(),
+    };
+    if let Some(address) = shelf.others.remove(thing.id()) {
+        let side = if is_ours(&address) {
+            &mut shelf.ours
+        } else {
+            &mut shelf.others
+        };
+        side.insert(address.id.clone(), address);
+    }
 }
 
 /// Puts the buckets that concern the cluster on their shelf: those that it asks for, those that its status names, and

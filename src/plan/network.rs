@@ -9,8 +9,8 @@ use crate::{
     api::PublicAddress,
     observe::Source,
     resources::{
-        Kind, Resource as _, address, head, instance::InstanceState, internet_gateway, key_pair, network_interface,
-        route_table, security_group, subnet, volume, vpc,
+        Kind, Resource as _, address, head, internet_gateway, key_pair, network_interface, route_table, security_group,
+        subnet, volume, vpc,
     },
     validate::{self, Network},
 };
@@ -25,7 +25,7 @@ pub(super) fn plan(planner: &mut Planner<'_>) -> Option<Ground> {
             PublicAddress::Dynamic | PublicAddress::None => Vec::new(),
         };
         let (head, _) = head::choose(&heads);
-        address::plan(planner, head.filter(|head| head.state == InstanceState::Running));
+        address::plan(planner, head);
     }
     if is_seen(planner, Subject::Cluster, &[Kind::Volume]) {
         volume::plan(planner);

@@ -5,15 +5,19 @@ use std::{collections::BTreeMap, fmt};
 use aws_sdk_ec2::types::{DomainType, ResourceType};
 use serde::Serialize;
 
-use super::{Answer, Change, Kind, Resource, ResourceChange, created, gone, instance::Instance, keeper};
+use super::{
+    Answer, Change, Kind, Resource, ResourceChange, created, gone,
+    instance::{Instance, InstanceState},
+    keeper,
+};
 use crate::{
     api::PublicAddress,
     aws::{
         AwsCall, AwsError, Clients, Scope,
-        sdk::{filter, tags_from},
+        sdk::{tags_from, tags_in},
     },
-    plan::{Planner, Reason, Subject},
-    tags::{INSTALLATION, Tags},
+    plan::{Finding, Planner, Reason, Subject},
+    tags::{CLUSTER_UID, INSTALLATION, Tags},
 };
 
 /// Value of the tag `rayward.dev/role`.
@@ -32,6 +36,14 @@ pub struct Address {
     pub instance_id: Option<String>,
     /// Its tags.
     pub tags: Tags,
+}
+
+impl Address {
+    /// What uses it, for people; `None` while nothing does.
+    fn user(&self) -> Option<&str> {
+        self.association_id.as_ref()?;
+        Some(self.instance_id.as_deref().unwrap_or("a network interface"))
+    }
 }
 
 impl Resource for Address {
@@ -181,29 +193,32 @@ impl AddressChange {
     }
 }
 
-/// The Elastic IP addresses that carry our tag. EC2 has no pages here. That one of others is on a machine shows
-/// on the machine: [`Instance::has_elastic_address`].
+/// All Elastic IP addresses of the region but those of other installations: one that lost its tags is known by its id.
+/// EC2 has no pages here.
 ///
 /// # Errors
 /// What AWS answered, with its class.
 pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Address>, AwsError> {
-    let ours = filter(&format!("tag:{INSTALLATION}"), [scope.installation.as_str()]);
-    let request = clients.ec2.describe_addresses().filters(ours).send();
+    let request = clients.ec2.describe_addresses().send();
     let answer = clients.gate.send(AwsCall::DescribeAddresses, "all", request).await?;
     let filled = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(ToOwned::to_owned);
     let addresses = answer.addresses().iter().filter_map(|address| {
+        let installation = tags_from(address.tags()).remove(INSTALLATION);
+        if installation.is_some_and(|installation| installation != scope.installation) {
+            return None;
+        }
         Some(Address {
             id: address.allocation_id()?.to_owned(),
             public_address: address.public_ip().unwrap_or_default().to_owned(),
             association_id: filled(address.association_id()),
             instance_id: filled(address.instance_id()),
-            tags: tags_from(address.tags()),
+            tags: tags_in(scope, address.tags()),
         })
     });
     Ok(addresses.collect())
 }
 
-/// Plans the address of the head: `head` is the one that runs, if any.
+/// Plans the address of `head`, of which there may be none.
 pub fn plan(planner: &mut Planner<'_>, head: Option<&Instance>) {
     if planner.cluster().head.public_address != PublicAddress::Elastic {
         plan_deletion(planner);
@@ -211,8 +226,7 @@ pub fn plan(planner: &mut Planner<'_>, head: Option<&Instance>) {
     }
     let shelf = &planner.observed().inventory.address;
     let Some(address) = keeper(&shelf.ours, |address| address.association_id.is_some()) else {
-        let tags = planner.creation_tags(ROLE, None);
-        planner.change(Subject::Head, Change::Address(AddressChange::Allocate { tags }));
+        allocate(planner, head);
         return;
     };
     planner.reap_doubles(&shelf.ours, &address.id, |double| {
@@ -222,42 +236,69 @@ pub fn plan(planner: &mut Planner<'_>, head: Option<&Instance>) {
     });
     let tags = planner.tags(ROLE, None);
     planner.repair_tags(Subject::Head, Kind::Address, address, &tags);
-    if let Some(head) = head {
+    let running = head.filter(|head| head.state == InstanceState::Running);
+    if let Some(head) = running.filter(|head| address.instance_id.as_ref() != Some(&head.id)) {
         associate(planner, address, head);
     }
 }
 
-fn associate(planner: &mut Planner<'_>, address: &Address, head: &Instance) {
-    if address.instance_id.as_ref() == Some(&head.id) {
-        return;
-    }
-    let ours = &planner.observed().inventory.address.ours;
-    let is_ours = |found: &String| ours.values().any(|address| address.public_address == *found);
-    // EC2 would take another's address off the head to put ours there.
-    let theirs = head.public_address.as_ref().filter(|found| !is_ours(found));
-    if let Some(theirs) = theirs.filter(|_| head.has_elastic_address) {
+/// Gets an address, unless the cluster may have one that nobody can tell for its own any more.
+fn allocate(planner: &mut Planner<'_>, head: Option<&Instance>) {
+    if let Some(lost) = planner.observed().inventory.address.others.values().next() {
         let message = format!(
-            "{theirs}, an Elastic IP address that is not of this cluster, is on the head {}: disassociate it",
-            head.id
+            "{} ({}), this cluster's Elastic IP address, lost its tags and is now used by {}: disassociate or release \
+             it",
+            lost.id,
+            lost.public_address,
+            lost.user().unwrap_or("others"),
         );
         planner.wait(Subject::Head, Reason::ForeignResource, message);
-        return;
+    } else if head.is_none_or(|head| !holds_anothers(planner, head)) {
+        let tags = planner.creation_tags(ROLE, None);
+        planner.change(Subject::Head, Change::Address(AddressChange::Allocate { tags }));
     }
-    let (id, instance_id) = (address.id.clone(), head.id.clone());
-    planner.change(
-        Subject::Head,
-        Change::Address(AddressChange::Associate { id, instance_id }),
+}
+
+fn associate(planner: &mut Planner<'_>, address: &Address, head: &Instance) {
+    if !holds_anothers(planner, head) {
+        let (id, instance_id) = (address.id.clone(), head.id.clone());
+        let change = AddressChange::Associate { id, instance_id };
+        planner.change(Subject::Head, Change::Address(change));
+    }
+}
+
+/// Whether an address that is not known as ours is on the head: EC2 would take it off to put ours there.
+fn holds_anothers(planner: &mut Planner<'_>, head: &Instance) -> bool {
+    let ours = &planner.observed().inventory.address.ours;
+    let is_ours = |found: &String| ours.values().any(|address| address.public_address == *found);
+    let theirs = head.public_address.as_ref().filter(|found| !is_ours(found));
+    let Some(theirs) = theirs.filter(|_| head.has_elastic_address) else {
+        return false;
+    };
+    let id = &planner.cluster().id;
+    let message = format!(
+        "{theirs}, an Elastic IP address that is not of this cluster, is on the head {}: disassociate it, or give it \
+         to the cluster by the tags {INSTALLATION}={} and {CLUSTER_UID}={}",
+        head.id, id.installation, id.uid
     );
+    planner.wait(Subject::Head, Reason::ForeignResource, message);
+    true
 }
 
 /// Plans to give back every address of the cluster.
 pub fn plan_deletion(planner: &mut Planner<'_>) {
-    for address in planner.observed().inventory.address.ours.values() {
+    let shelf = &planner.observed().inventory.address;
+    for address in shelf.ours.values() {
         let id = address.id.clone();
         let change = match address.association_id.clone() {
             Some(association_id) => AddressChange::Disassociate { id, association_id },
             None => AddressChange::Release { id },
         };
         planner.change(Subject::Head, Change::Address(change));
+    }
+    for lost in shelf.others.values() {
+        let user = lost.user().unwrap_or("others");
+        let what = format!("was this cluster's Elastic IP address, lost its tags and is used by {user}");
+        planner.find(Finding::kept(&lost.id, what));
     }
 }

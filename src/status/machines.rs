@@ -2,7 +2,7 @@
 
 use super::{StatusInputs, network::seen};
 use crate::{
-    api::{HeadStatus, WorkerGroupStatus, WorkerStatus},
+    api::{HeadStatus, PublicAddress, WorkerGroupStatus, WorkerStatus},
     observe::Source,
     plan::{Finding, Outcome, fleet::Fleet, launch::revision},
     resources::{
@@ -47,8 +47,12 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadS
         private_address,
         public_address,
         allocation_id: seen(&inventory.address, before.allocation_id, || {
-            let addresses = &inventory.address.ours;
-            keeper(addresses, |address| address.instance_id.is_some()).map(|address| address.id.clone())
+            let shelf = &inventory.address;
+            // One that lost its tags and is used by others stays named: it is waited for.
+            let awaited = shelf.others.values().next();
+            let awaited = awaited.filter(|_| inputs.cluster.head.public_address == PublicAddress::Elastic);
+            let address = keeper(&shelf.ours, |address| address.instance_id.is_some()).or(awaited);
+            address.map(|address| address.id.clone())
         }),
         revision: head.map(|head| revision(&head.image_id)),
     };

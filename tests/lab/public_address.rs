@@ -6,7 +6,8 @@ use super::{SMALL, tagged};
 use crate::support::account::machines;
 use crate::support::cluster::condition;
 use crate::support::scene::Scene;
-use crate::support::wait::PATIENCE;
+use crate::support::sweeps::sweeps;
+use crate::support::wait::{PATIENCE, until};
 
 #[tokio::test]
 async fn the_heads_public_address_follows_the_spec() {
@@ -48,6 +49,46 @@ async fn the_heads_public_address_follows_the_spec() {
     assert_eq!((now.instance_id, now.allocation_id), (head.instance_id, None));
     assert_eq!(now.private_address, head.private_address);
     assert!(!scene.made().await.contains_key("address"), "it is given back");
+}
+
+#[tokio::test]
+async fn an_elastic_address_that_loses_its_tags_stays_the_clusters_to_the_end() {
+    let mut scene = Scene::start().await;
+    let manifest = SMALL.replace("buckets: []", "buckets: [], head: {publicAddress: Elastic}");
+    scene.space.apply(&manifest).await.expect("it is accepted");
+    let cluster = scene.space.wait_for("small", "Ready", "True", PATIENCE).await;
+    let head = cluster.status.clone().and_then(|status| status.head).expect("a head");
+    let id = head.allocation_id.expect("an address");
+    sweeps(&scene.aws, 2).await;
+    let made = scene.made().await;
+
+    let ec2 = scene.aws.ec2();
+    let untag = || ec2.delete_tags().resources(&id).send();
+    untag().await.expect("the tags are deleted");
+    let found = until("the tags are back", PATIENCE, async || {
+        let found = ec2.describe_addresses().allocation_ids(&id).send().await;
+        let found = found.map_err(|error| error.to_string())?.addresses()[0].clone();
+        if found.tags().is_empty() {
+            Err(scene.controller.log_tail())
+        } else {
+            Ok(found)
+        }
+    })
+    .await;
+    let uid = cluster.metadata.uid.as_deref();
+    assert!(found.tags().iter().any(|tag| tag.value() == uid), "{found:?}");
+    assert_eq!(found.instance_id(), head.instance_id.as_deref());
+    sweeps(&scene.aws, 2).await;
+    assert_eq!(scene.made().await, made, "no other was allocated");
+    scene.space.wait_for("small", "Ready", "True", PATIENCE).await;
+
+    // Just before a deletion, and seen by a process that knows nothing but the status.
+    scene.controller.kill();
+    untag().await.expect("the tags are deleted again");
+    scene.space.delete("small").await;
+    scene.controller.restart().await;
+    scene.space.wait_until_gone("small", PATIENCE).await;
+    assert!(scene.made().await.is_empty(), "{:?}", scene.made().await);
 }
 
 #[tokio::test]

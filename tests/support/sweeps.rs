@@ -36,7 +36,10 @@ fn begins_sweep(call: &Call) -> bool {
             .filter_map(|filter| filter["Name"].as_str())
             .any(|found| found == name)
     };
-    let is_unfiltered = matches!(call.action.as_str(), "DescribeKeyPairs" | "ListBuckets");
+    let is_unfiltered = matches!(
+        call.action.as_str(),
+        "DescribeKeyPairs" | "DescribeAddresses" | "ListBuckets"
+    );
     is_unfiltered || asks_by("tag:rayward.dev/installation")
 }
 

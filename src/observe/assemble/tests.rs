@@ -6,6 +6,7 @@ use crate::{
     aws::Scope,
     resources::{
         Answer, Change, Listing, Resource,
+        address::Address,
         instance::{self, client_token},
         key_pair::KeyPair,
         subnet::Subnet,
@@ -265,6 +266,43 @@ fn the_users_key_pair_is_seen_by_its_name() {
     let found = vec![Listing::KeyPair(vec![pair("key-1", "mine"), pair("key-2", "theirs")])];
     let observed = look(&own(), RayClusterStatus::default(), &found);
     assert_eq!(ids(&observed.inventory.key_pair.others), ["key-1"]);
+}
+
+#[test]
+fn an_elastic_address_that_lost_its_tags_is_known_by_our_record_unless_others_use_it() {
+    let status = RayClusterStatus {
+        head: Some(HeadStatus {
+            allocation_id: Some("eipalloc-1".into()),
+            ..HeadStatus::default()
+        }),
+        ..recorded("vpc-0a", "subnet-1")
+    };
+    let look_at = |status: &RayClusterStatus, association: Option<&str>, user: Option<&str>, tags: Tags| {
+        let address = |id: &str| Address {
+            id: id.into(),
+            public_address: "192.0.2.9".into(),
+            association_id: association.map(Into::into),
+            instance_id: user.map(Into::into),
+            tags: tags.clone(),
+        };
+        let token = Some(client_token("inst", UID, 7));
+        let found = vec![
+            Listing::Instance(vec![machine("i-1", "vpc-0b", Tags::new(), token)]),
+            Listing::Address(vec![address("eipalloc-1"), address("eipalloc-2")]),
+        ];
+        let shelf = look(&own(), status.clone(), &found).inventory.address;
+        let all = [&shelf.ours, &shelf.others];
+        all.map(|side| side.keys().cloned().collect::<Vec<_>>().join(" "))
+    };
+    let untagged = Tags::new;
+    assert_eq!(look_at(&status, None, None, untagged()), ["eipalloc-1", ""]);
+    let on = Some("eipassoc-1");
+    assert_eq!(look_at(&status, on, Some("i-1"), untagged()), ["eipalloc-1", ""]);
+    assert_eq!(look_at(&status, on, Some("i-2"), untagged()), ["", "eipalloc-1"]);
+    assert_eq!(look_at(&status, on, None, untagged()), ["", "eipalloc-1"]);
+    assert_eq!(look_at(&status, None, None, tagged("another")), ["", ""]);
+    let unrecorded = recorded("vpc-0a", "subnet-1");
+    assert_eq!(look_at(&unrecorded, on, Some("i-1"), untagged()), ["", ""]);
 }
 
 #[test]

@@ -31,6 +31,13 @@ fn an_elastic_address_shows_as_soon_as_it_is_on_the_head() {
         (head.address, head.allocation_id),
         (head.public_address, Some("eipalloc-1".into()))
     );
+    // While it is awaited from others who use it, it is not forgotten.
+    let shelf = &mut pass.observed.inventory.address;
+    std::mem::swap(&mut shelf.ours, &mut shelf.others);
+    let named = |pass: &Pass| pass.status().head.unwrap().allocation_id;
+    assert_eq!(named(&pass), None);
+    pass.object.spec.head.public_address = crate::api::PublicAddress::Elastic;
+    assert_eq!(named(&pass), Some("eipalloc-1".into()));
 }
 
 #[test]
