@@ -371,3 +371,22 @@ async fn what_is_named_and_not_there_is_told_by_its_id() {
     }
     assert_eq!(scene.made().await, with_networks);
 }
+
+#[tokio::test]
+async fn what_lost_its_tags_just_before_a_deletion_goes_too() {
+    let mut scene = Scene::start().await;
+    let brought = Brought::make(&scene).await;
+    let with_network = scene.made().await;
+    let guest = ready(&scene, &brought.manifest(&[])).await;
+    let network = guest.status.and_then(|status| status.network).expect("a network");
+    let keys = scene.made().await["key pair"].clone();
+
+    scene.controller.kill();
+    let untag = scene.aws.ec2().delete_tags();
+    let untag = untag.set_resources(Some([network.security_group_ids, keys].concat()));
+    untag.send().await.expect("the tags are deleted");
+    scene.space.delete("guest").await;
+    scene.controller.restart().await;
+    scene.space.wait_until_gone("guest", PATIENCE).await;
+    assert_eq!(scene.made().await, with_network, "only theirs is left");
+}

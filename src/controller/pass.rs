@@ -38,7 +38,7 @@ use crate::{
     metrics::{ErrorKind, Metrics, PassOutcome},
     observe::{Facts, KeySecret, KubeFacts, Observed, Source, observe, settle},
     plan::{Inputs, Limits, Reason, plan},
-    resources::bucket,
+    resources::{bucket, key_pair},
     status,
     sweep::Interest,
     validate::{Installation, Network, ValidCluster, validate},
@@ -471,9 +471,6 @@ impl Passes {
             lookups.push(region.look_up_image(&cluster.head.image).map(Fact::Image).boxed());
         }
         let key = self.known_key(&ObjectName::of(&object.metadata), remembered);
-        if matches!(key, Source::Unknown(_)) && !cluster.deleting {
-            lookups.push(look_up_key(kubernetes).boxed());
-        }
         let snapshot = region.sweeps.snapshot();
         remembered.memory.begin_pass(cluster.generation);
         settle(cluster, previous, &snapshot, &mut remembered.memory, window, now);
@@ -494,6 +491,9 @@ impl Passes {
             consistency_window: window,
             now,
         });
+        if matches!(observed.key, Source::Unknown(_)) && needs_key(cluster, &observed) {
+            lookups.push(look_up_key(kubernetes).boxed());
+        }
         (observed, lookups)
     }
 
@@ -627,7 +627,14 @@ fn own_status(object: &RayCluster) -> RayClusterStatus {
 /// Whether something that is looked up, and not swept, is not known.
 fn lacks_facts(cluster: &ValidCluster, observed: &Observed) -> bool {
     let is_unusable = matches!(observed.key, Source::Known(KeySecret::Unusable(_)) | Source::Unknown(_));
-    observed.account.known().is_none() || (!cluster.deleting && (observed.image.known().is_none() || is_unusable))
+    observed.account.known().is_none()
+        || (!cluster.deleting && observed.image.known().is_none())
+        || (is_unusable && needs_key(cluster, observed))
+}
+
+/// Whether a plan depends on the Secret with the key; that of a deletion only where a key pair has to be told for ours.
+fn needs_key(cluster: &ValidCluster, observed: &Observed) -> bool {
+    !cluster.deleting || key_pair::untagged(cluster, &observed.inventory).next().is_some()
 }
 
 async fn look_up_key(kubernetes: &ClusterObject) -> Fact {

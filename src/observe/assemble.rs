@@ -141,20 +141,21 @@ fn inventory(
         };
         inventory.set_swept(*kind, swept);
     }
-    for (_, sweep) in snapshot.sweeps() {
+    for (kind, sweep) in snapshot.sweeps() {
         for thing in sweep.of_cluster(view.uid) {
             thing.put(&mut inventory, !view.brought.contains(thing.id()));
         }
         for vpc in view.own_vpcs.iter().chain(&view.brought_vpc) {
             for thing in sweep.in_vpc(vpc).filter(|thing| view.owner(*thing) != Some(view.uid)) {
-                thing.put(&mut inventory, view.is_proven(thing));
+                thing.put(&mut inventory, view.is_proven(kind, thing));
             }
         }
     }
     if let Some(sweep) = snapshot.sweep(Kind::KeyPair) {
-        // The user's, or one with the name of ours, which may have lost its tags.
+        // The user's, and one with the name of ours, which may have lost its tags.
         let own = unique_name(&cluster.id);
-        let named = sweep.named(cluster.key_pair.as_deref().unwrap_or(&own));
+        let wanted = [Some(own.as_str()), cluster.key_pair.as_deref()];
+        let named = wanted.into_iter().flatten().flat_map(|name| sweep.named(name));
         for thing in named.filter(|thing| view.owner(*thing) != Some(view.uid)) {
             thing.put(&mut inventory, false);
         }
@@ -289,11 +290,17 @@ impl<'a> View<'a> {
     }
 
     /// Whether something without our uid is ours all the same: a VPC of ours that lost its tags, or what our status
-    /// names and lies where it must.
-    fn is_proven(&self, thing: &dyn Stored) -> bool {
-        let in_own_vpc = thing.vpc_id().is_some_and(|vpc| self.own_vpcs.contains(vpc));
-        let untagged = thing.tag(tags::CLUSTER_UID).is_none();
-        in_own_vpc && untagged && (self.own_vpcs.contains(thing.id()) || self.recorded.contains(thing.id()))
+    /// names and lies where it must. In the user's VPC that can be a security group alone.
+    fn is_proven(&self, kind: Kind, thing: &dyn Stored) -> bool {
+        let Some(vpc) = thing.vpc_id().filter(|_| thing.tag(tags::CLUSTER_UID).is_none()) else {
+            return false;
+        };
+        let is_recorded = self.recorded.contains(thing.id());
+        if self.own_vpcs.contains(vpc) {
+            is_recorded || self.own_vpcs.contains(thing.id())
+        } else {
+            is_recorded && kind == Kind::SecurityGroup && !self.brought.contains(thing.id())
+        }
     }
 }
 

@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use aws_sdk_ec2::{primitives::Blob, types::ResourceType};
 use serde::Serialize;
 
-use super::{Answer, Change, Kind, NAME_PREFIX, Resource, ResourceChange, created, gone, unique_name};
+use super::{Answer, Change, Inventory, Kind, NAME_PREFIX, Resource, ResourceChange, created, gone, unique_name};
 use crate::{
     aws::{AwsCall, AwsError, Clients, Scope, sdk::tags_in},
     observe::{KeySecret, Source},
     plan::{Action, Finding, Planner, Reason, Subject},
-    tags::Tags,
+    tags::{CLUSTER_UID, Tags},
+    validate::ValidCluster,
 };
 
 /// Value of the tag `rayward.dev/role`.
@@ -265,7 +266,39 @@ fn deletion(pair: &KeyPair) -> Change {
 
 /// Plans to delete the key pairs that are ours.
 pub fn plan_deletion(planner: &mut Planner<'_>) {
-    for pair in planner.observed().inventory.key_pair.ours.values() {
+    let inventory = &planner.observed().inventory;
+    for pair in inventory.key_pair.ours.values() {
         planner.change(Subject::Key, deletion(pair));
+    }
+    for pair in untagged(planner.cluster(), inventory) {
+        adopt(planner, pair);
+    }
+}
+
+/// The key pairs that have the name of a cluster's own and no tag that says whose they are.
+pub fn untagged<'a>(cluster: &ValidCluster, inventory: &'a Inventory) -> impl Iterator<Item = &'a KeyPair> {
+    let name = unique_name(&cluster.id);
+    let others = inventory.key_pair.others.values();
+    others.filter(move |pair| pair.name == name && !pair.tags.contains_key(CLUSTER_UID))
+}
+
+/// One that lost its tags, in a deletion: its key proves it ours, and tagged again it goes.
+fn adopt(planner: &mut Planner<'_>, pair: &KeyPair) {
+    match &planner.observed().key {
+        Source::Unknown(why) => {
+            let message = format!(
+                "whose the key pair {} ({}) is, which has no tags, is told by the Secret with the key: {why}",
+                pair.name, pair.id
+            );
+            planner.wait(Subject::Key, Reason::NotObserved, message);
+        }
+        Source::Known(KeySecret::Present { public_key }) if pair.public_key == without_comment(public_key) => {
+            let tags = planner.tags(ROLE, None);
+            planner.repair_tags(Subject::Key, Kind::KeyPair, pair, &tags);
+        }
+        Source::Known(_) => {
+            let what = "has the name of this cluster's key pair, but neither its tags nor the key of its Secret";
+            planner.find(Finding::kept(&pair.id, what));
+        }
     }
 }

@@ -301,7 +301,7 @@ pub fn plan<'a>(planner: &mut Planner<'a>, vpc_id: &str) -> Option<&'a SecurityG
     let named = |group: &&SecurityGroup| group.vpc_id == vpc_id && group.name == name;
     let Some(group) = shelf.ours.values().find(named) else {
         match shelf.others.values().find(named) {
-            Some(untagged) => adopt(planner, untagged),
+            Some(other) => in_the_way(planner, other),
             None => create(planner, name, vpc_id),
         }
         return None;
@@ -325,19 +325,13 @@ fn create(planner: &mut Planner<'_>, name: String, vpc_id: &str) {
     planner.change(Subject::Network, Change::SecurityGroup(change));
 }
 
-/// A group with our name and without our tags: ours only where the status says so.
-fn adopt(planner: &mut Planner<'_>, group: &SecurityGroup) {
-    let recorded = planner.observed().recorded.network.as_ref();
-    if recorded.is_some_and(|network| network.security_group_ids.contains(&group.id)) {
-        let tags = planner.tags(ROLE, None);
-        planner.repair_tags(Subject::Network, Kind::SecurityGroup, group, &tags);
-    } else {
-        let message = format!(
-            "security group {} has the name {} and not this cluster's tags: delete it",
-            group.id, group.name
-        );
-        planner.wait(Subject::Network, Reason::ForeignResource, message);
-    }
+/// A group with our name that neither its tags nor our record say to be ours.
+fn in_the_way(planner: &mut Planner<'_>, group: &SecurityGroup) {
+    let message = format!(
+        "security group {} has the name {} and not this cluster's tags: delete it",
+        group.id, group.name
+    );
+    planner.wait(Subject::Network, Reason::ForeignResource, message);
 }
 
 fn ingress(planner: &mut Planner<'_>, group: &SecurityGroup) {
@@ -411,5 +405,15 @@ pub fn plan_deletion(planner: &mut Planner<'_>, in_vpc: Option<&str>) {
         } else {
             planner.blocked(&group.id, &blockers);
         }
+    }
+    let name = unique_name(&planner.cluster().id);
+    for left in inventory
+        .security_group
+        .others
+        .values()
+        .filter(|group| group.name == name)
+    {
+        let what = "has the name of this cluster's security group, but neither its tags nor its place in the status";
+        planner.find(Finding::kept(&left.id, what));
     }
 }

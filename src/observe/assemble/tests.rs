@@ -9,6 +9,7 @@ use crate::{
         address::Address,
         instance::{self, client_token},
         key_pair::KeyPair,
+        security_group::SecurityGroup,
         subnet::Subnet,
         vpc::{Vpc, VpcChange},
     },
@@ -256,16 +257,45 @@ fn what_the_user_brought_is_never_ours_whatever_tags_and_record_say() {
 }
 
 #[test]
-fn the_users_key_pair_is_seen_by_its_name() {
+fn in_the_users_vpc_a_group_that_lost_its_tags_is_known_by_our_record() {
+    let group = |id: &str| SecurityGroup {
+        id: id.into(),
+        name: "a name".into(),
+        vpc_id: "vpc-0a".into(),
+        ingress: BTreeSet::new(),
+        egress: BTreeSet::new(),
+        tags: Tags::new(),
+    };
+    let brought = cluster(&json!({
+        "existing": {"vpcId": "vpc-0a", "subnetIds": ["subnet-0a"], "securityGroupIds": ["sg-users"]},
+    }));
+    let mut status = recorded("vpc-0a", "subnet-0a");
+    if let Some(network) = &mut status.network {
+        network.security_group_ids = vec!["sg-ours".into(), "sg-users".into()];
+    }
+    let found = vec![Listing::SecurityGroup(
+        ["sg-ours", "sg-users", "sg-else"].map(group).into(),
+    )];
+    let groups = look(&brought, status, &found).inventory.security_group;
+    assert_eq!(ids(&groups.ours), ["sg-ours"]);
+    assert_eq!(ids(&groups.others), ["sg-else", "sg-users"]);
+}
+
+#[test]
+fn a_key_pair_is_seen_by_its_name_the_users_and_one_with_the_name_of_ours() {
     let pair = |id: &str, name: &str| KeyPair {
         id: id.into(),
         name: name.into(),
         public_key: String::new(),
         tags: Tags::new(),
     };
-    let found = vec![Listing::KeyPair(vec![pair("key-1", "mine"), pair("key-2", "theirs")])];
+    let found = vec![Listing::KeyPair(vec![
+        pair("key-1", "mine"),
+        pair("key-2", "theirs"),
+        pair("key-3", "rayward-ml-lab-0f3a2b1c"),
+    ])];
     let observed = look(&own(), RayClusterStatus::default(), &found);
-    assert_eq!(ids(&observed.inventory.key_pair.others), ["key-1"]);
+    assert_eq!(ids(&observed.inventory.key_pair.others), ["key-1", "key-3"]);
 }
 
 #[test]

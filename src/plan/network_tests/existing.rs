@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{rounds, stuck, waits};
+use super::{findings, rounds, stuck, waits};
 use crate::{
-    api::NetworkStatus,
     plan::{Reason, scenario::Scenario},
     resources::{security_group::SecurityGroup, subnet::Subnet, vpc::Vpc},
     tags::Tags,
@@ -133,21 +132,19 @@ fn what_a_spec_names_and_aws_does_not_have_is_named() {
 }
 
 #[test]
-fn a_group_that_lost_its_tags_is_ours_by_our_record_only() {
+fn a_group_with_our_name_that_nothing_proves_ours_is_named_and_left() {
     let mut guest = guest();
     guest.run();
     let inventory = &mut guest.observed.inventory;
     let (id, mut group) = inventory.security_group.ours.pop_first().unwrap();
     group.tags.clear();
     inventory.security_group.others.insert(id.clone(), group);
-    let plan = guest.plan();
-    assert_eq!(stuck(&plan), Some(Reason::ForeignResource));
+    assert_eq!(stuck(&guest.plan()), Some(Reason::ForeignResource));
 
-    guest.observed.recorded.network = Some(NetworkStatus {
-        security_group_ids: vec![id.clone()],
-        ..NetworkStatus::default()
-    });
-    let done = guest.settle();
-    assert!(done[0].starts_with(&format!("tag {id} with")), "{done:?}");
-    assert!(guest.observed.inventory.security_group.ours.contains_key(&id));
+    guest.cluster.deleting = true;
+    guest.run();
+    let kept = format!(
+        "Kept: {id} has the name of this cluster's security group, but neither its tags nor its place in the status"
+    );
+    assert_eq!(findings(&guest.plan()), [kept]);
 }

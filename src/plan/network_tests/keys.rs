@@ -4,7 +4,7 @@ use super::{findings, lab, made, only, stuck, waits};
 use crate::{
     observe::{KeySecret, Source},
     plan::{Reason, scenario::Scenario},
-    resources::{instance::InstanceState, key_pair::KeyPair},
+    resources::{Inventory, instance::InstanceState, key_pair::KeyPair},
     tags::Tags,
 };
 
@@ -73,6 +73,33 @@ fn a_key_pair_with_another_key_is_imported_again_but_never_one_of_others() {
     lab.observed.inventory.key_pair.others.insert(id, another);
     let plan = lab.plan();
     assert_eq!(stuck(&plan), Some(Reason::ForeignResource));
+}
+
+#[test]
+fn a_key_pair_that_lost_its_tags_goes_with_its_cluster_if_the_secret_proves_it() {
+    let mut lab = made();
+    lab.cluster.deleting = true;
+    lab.observed.inventory = Inventory {
+        key_pair: lab.observed.inventory.key_pair.clone(),
+        ..Scenario::lab().observed.inventory
+    };
+    let shelf = &mut lab.observed.inventory.key_pair;
+    let (id, mut pair) = shelf.ours.pop_first().unwrap();
+    pair.tags.clear();
+    shelf.others.insert(id.clone(), pair);
+
+    let present = lab.observed.key.clone();
+    lab.observed.key = Source::Unknown("not looked up yet".into());
+    assert_eq!(stuck(&lab.plan()), Some(Reason::NotObserved));
+    key(&mut lab, KeySecret::Missing);
+    let kept =
+        format!("Kept: {id} has the name of this cluster's key pair, but neither its tags nor the key of its Secret");
+    assert_eq!(findings(&lab.plan()), [kept]);
+
+    lab.observed.key = present;
+    let done = lab.settle();
+    assert!(done[0].starts_with(&format!("tag {id} with")), "{done:?}");
+    assert_eq!(done[1..], [format!("delete key pair rayward-ml-lab-0f3a2b1c ({id})")]);
 }
 
 #[test]
