@@ -322,6 +322,37 @@ async fn a_machine_that_lost_its_tags_gets_them_back_and_is_not_replaced() {
 }
 
 #[tokio::test]
+async fn a_head_that_lost_its_tags_and_its_record_is_known_by_its_place() {
+    let mut scene = Scene::start_with(&["--lost-record-hold=1s"]).await;
+    let cluster = scene.space.ready_lab().await;
+    let machines = machines_of(&scene.aws, &uid(&cluster)).await;
+    let head = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.head.as_ref()?.instance_id.clone());
+
+    scene.controller.kill();
+    set_status(&scene.space, &Value::Null).await;
+    let untag = scene.aws.ec2().delete_tags().resources(head.expect("a head"));
+    untag.send().await.expect("somebody removes the tags");
+    scene.controller.restart().await;
+
+    until("the head is tagged again", PATIENCE, async || {
+        let tagged = machines_of(&scene.aws, &uid(&cluster)).await;
+        if tagged == machines {
+            Ok(())
+        } else {
+            Err(format!("{tagged:?}\n{}", scene.controller.log_tail()))
+        }
+    })
+    .await;
+    let after = scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    scene.aws.further_calls("DescribeInstances", 6).await;
+    assert_eq!(ids(&after), ids(&cluster));
+    assert_eq!(ever_launched(&scene.aws).len(), 3);
+}
+
+#[tokio::test]
 async fn another_installation_in_the_account_is_never_touched() {
     // The same name in a namespace of the same name, in another Kubernetes cluster.
     let elsewhere = ControlPlane::start(&test_name()).await;

@@ -10,6 +10,7 @@ use crate::{
         instance::{Instance, InstanceState},
     },
     tags,
+    validate::preferred_head_address,
 };
 
 /// Value of the tag `rayward.dev/role` of a head.
@@ -53,6 +54,7 @@ impl<'a> Fleet<'a> {
                 Role::Unknown => fleet.unassigned.push(machine),
             }
         }
+        fleet.place_head(observed);
         // The oldest launch first, and ids where launches are equal, so that every pass sees the same order.
         let order = |machine: &&Instance| (machine.launch(), machine.id.clone());
         fleet.heads.sort_by_cached_key(order);
@@ -61,6 +63,15 @@ impl<'a> Fleet<'a> {
             .values_mut()
             .for_each(|group| group.sort_by_cached_key(order));
         fleet
+    }
+
+    /// Where no head is known, the one machine that has a head's address is it.
+    fn place_head(&mut self, observed: &Observed) {
+        let mut at_its_place =
+            (0..self.unassigned.len()).filter(|at| has_heads_address(self.unassigned[*at], observed));
+        if let (true, Some(at), None) = (self.heads.is_empty(), at_its_place.next(), at_its_place.next()) {
+            self.heads.push(self.unassigned.remove(at));
+        }
     }
 
     /// Every machine.
@@ -80,6 +91,16 @@ impl<'a> Fleet<'a> {
             .map(|machine| machine.id.clone())
             .collect()
     }
+}
+
+/// Whether a machine has the private address that heads get, and workers do not: they are launched while a head has it.
+fn has_heads_address(machine: &Instance, observed: &Observed) -> bool {
+    let recorded = observed.recorded.head.as_ref();
+    let recorded = recorded.and_then(|head| head.private_address.clone());
+    let subnet = machine.subnet_id.as_ref();
+    let subnet = subnet.and_then(|id| observed.inventory.subnet.get(id)?.cidr.parse().ok());
+    let preferred = subnet.map(|cidr| preferred_head_address(cidr).to_string());
+    machine.private_address.is_some() && [recorded, preferred].contains(&machine.private_address)
 }
 
 /// By its tags; where they are gone, by the record of its launch or by the last status.

@@ -3,12 +3,12 @@
 use jiff::SignedDuration;
 
 use super::{
-    Finding, Outcome, Reason,
+    Finding, Outcome, Reason, Subject, Waiting,
     fleet::{HEAD, WORKER},
     scenario::{Scenario, group},
 };
 use crate::{
-    api::{LaunchState, PublicAddress},
+    api::{LaunchState, PublicAddress, RayClusterStatus},
     aws::{AwsCall, AwsError, ErrorClass},
     observe::{KeySecret, Pool, Refusal, Source},
     resources::{Kind, instance::InstanceState},
@@ -431,6 +431,47 @@ fn a_machine_that_nobody_can_place_counts_and_is_told() {
             .any(|finding| finding.id == worker && finding.outcome == Outcome::Kept),
         "{findings:?}"
     );
+}
+
+/// The machines lost their tags, and the status its record of them.
+fn forget_machines(lab: &mut Scenario) {
+    for machine in lab.observed.inventory.instance.ours.values_mut() {
+        machine.tags.clear();
+    }
+    lab.observed.ledger.launches.clear();
+    lab.observed.recorded = RayClusterStatus::default();
+}
+
+#[test]
+fn a_head_without_tags_and_record_is_known_by_its_address_and_gets_no_sister() {
+    let mut lab = running_lab();
+    let head = lab.live(HEAD);
+    forget_machines(&mut lab);
+    let done = lab.settle();
+    assert_eq!(done.len(), 1, "{done:?}");
+    assert!(done[0].starts_with(&format!("tag {} with", head[0])), "{done:?}");
+    assert_eq!(lab.live(HEAD), head);
+    assert_eq!(lab.plan().findings.len(), 2, "the workers, which nobody can place");
+}
+
+#[test]
+fn a_machine_without_tags_and_record_that_may_be_the_head_holds_a_launch_and_is_named() {
+    let mut lab = running_lab();
+    let (head, workers) = (lab.live(HEAD).remove(0), lab.live(WORKER));
+    lab.machine_mut(&head).private_address = Some("10.0.1.77".into());
+    forget_machines(&mut lab);
+    let plan = lab.plan();
+    assert_eq!(plan.actions, []);
+    let of_head = |waiting: &&Waiting| waiting.subject == Subject::Head;
+    let waiting = plan.waiting.iter().find(of_head).expect("the head waits");
+    assert_eq!(waiting.reason, Reason::MachineUnplaced);
+    for id in workers.iter().chain([&head]) {
+        assert!(waiting.message.contains(id), "{}", waiting.message);
+    }
+    // A person says what it is.
+    lab.machine_mut(&head).tags.insert(tags::ROLE.into(), HEAD.into());
+    lab.settle();
+    assert_eq!(lab.live(HEAD), [head]);
 }
 
 #[test]

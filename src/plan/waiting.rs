@@ -103,6 +103,8 @@ reasons! {
     LaunchRecordLost,
     /// A predecessor of the same name is alive.
     PredecessorAlive,
+    /// A machine lost its tags and the record of its launch; it may be the head that is missing.
+    MachineUnplaced,
     /// The Secret with the controller's key is gone while machines live.
     KeyLost,
     /// Something that is not ours is in the way: of a deletion, or of what the spec asks for.
@@ -123,6 +125,7 @@ impl Reason {
             self,
             Self::Refused
                 | Self::PredecessorAlive
+                | Self::MachineUnplaced
                 | Self::KeyLost
                 | Self::ForeignResource
                 | Self::BucketHoldsData

@@ -7,7 +7,7 @@ use crate::{
     observe::Source,
     plan::{
         Finding, Planner, Reason, Subject,
-        fleet::Fleet,
+        fleet::{Fleet, HEAD, WORKER},
         launch::{Ground, Need, Subnet, revision, volume_name},
     },
     resources::{
@@ -31,7 +31,9 @@ pub(crate) fn plan<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet
         terminate(planner, Subject::Head, ids, "a cluster has one head");
     }
     let Some(head) = keep else {
-        launch(planner, ground);
+        if !is_perhaps_there(planner, fleet) {
+            launch(planner, ground);
+        }
         return None;
     };
     match super::workers::fault(planner, head) {
@@ -44,6 +46,24 @@ pub(crate) fn plan<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet
     }
     outdated(planner, head);
     Some(head)
+}
+
+/// Whether a machine that nobody can place may be the head: then none is launched beside it, and that is said.
+fn is_perhaps_there(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
+    if fleet.unassigned.is_empty() {
+        return false;
+    }
+    let ids: Vec<&str> = fleet.unassigned.iter().map(|machine| machine.id.as_str()).collect();
+    let message = format!(
+        "{} may be the head: launched for this cluster, without tags, and the record of launches is gone. Terminate \
+         each, or tag it {}={HEAD} or {}={WORKER} and {}=<worker group>",
+        ids.join(", "),
+        tags::ROLE,
+        tags::ROLE,
+        tags::GROUP,
+    );
+    planner.wait(Subject::Head, Reason::MachineUnplaced, message);
+    true
 }
 
 /// Of several heads the one that runs, else the oldest.
