@@ -6,6 +6,7 @@
 
 mod apply;
 mod emptying;
+mod look;
 mod name;
 mod ownership;
 mod plan;

@@ -4,12 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-use super::{Bucket, BucketChange, Contents, Fill, Ownership, ROLE, Retag, Step, Why, name, names, released_by};
+use super::{Bucket, BucketChange, Contents, Fill, Ownership, ROLE, Retag, Step, Why, names, released_by};
 use crate::{
     api::{BucketDeletion, BucketStatus, CONFIRM_BUCKET_DELETION},
-    aws::ErrorClass,
     observe::{Observed, Source},
-    plan::{Action, Finding, Planner, Reason, Subject},
+    plan::{Finding, Planner, Reason, Subject},
     resources::{Change, Resource},
     tags::{self, CLUSTER_UID, RELEASED_BY, Tags},
     validate::{Bucket as Wanted, ValidCluster},
@@ -19,8 +18,6 @@ use crate::{
 const BLOCKED_LOOK: Duration = Duration::from_mins(5);
 /// How long a pass rests between two goes at a bucket with very much in it, so that its status is written.
 const EMPTYING_REST: Duration = Duration::from_secs(1);
-/// How many times in a row a look may fail before a bucket that was all right counts as not known.
-const LOOK_PATIENCE: u32 = 10;
 
 /// The buckets that a cluster asks for, for its status. After a restart a bucket stays as the last status has it until
 /// it was looked at.
@@ -98,7 +95,7 @@ pub fn plan_deletion(planner: &mut Planner<'_>) {
             (Ownership::Unknown, _) => _ = plans.look(bucket, false),
             (Ownership::Ours, BucketDeletion::Retain) => plans.release(bucket),
             (Ownership::Ours, BucketDeletion::Delete) => plans.delete(bucket),
-            (Ownership::Untagged, _) if bucket.lost_tags => {
+            (Ownership::Untagged, _) if bucket.lost_tags || was_ready(plans.planner.observed(), &bucket.name) => {
                 plans
                     .planner
                     .find(Finding::kept(&bucket.name, "has lost its tags and so is left alone"));
@@ -108,10 +105,11 @@ pub fn plan_deletion(planner: &mut Planner<'_>) {
     }
 }
 
-struct Plans<'p, 'a> {
-    planner: &'p mut Planner<'a>,
-    account: &'a str,
-    now: Timestamp,
+/// The plan of a cluster's buckets in the making.
+pub(super) struct Plans<'p, 'a> {
+    pub(super) planner: &'p mut Planner<'a>,
+    pub(super) account: &'a str,
+    pub(super) now: Timestamp,
 }
 
 impl<'p, 'a> Plans<'p, 'a> {
@@ -130,25 +128,7 @@ impl<'p, 'a> Plans<'p, 'a> {
         None
     }
 
-    /// Whether a bucket can be this cluster's. A listing holds the buckets of all regions, and another cluster's names
-    /// may begin as this one's do.
-    fn may_be_ours(&self, bucket: &Bucket) -> bool {
-        let cluster = self.planner.cluster();
-        let is_here = bucket.region.as_ref().is_none_or(|region| *region == cluster.region);
-        is_here
-            && (Ownership::of(bucket, &cluster.id) != Ownership::Unknown
-                || self.is_named(&bucket.name)
-                || name::may_be_derived(&cluster.id, &cluster.region, self.account, &bucket.name))
-    }
-
-    /// Whether the spec or the last status names a bucket.
-    fn is_named(&self, name: &str) -> bool {
-        let mut wanted = names(self.planner.cluster(), self.account);
-        let mut recorded = self.planner.observed().recorded.buckets.iter();
-        wanted.any(|(wanted, _)| wanted == name) || recorded.any(|bucket| bucket.name == name)
-    }
-
-    fn step(&self, name: &str, step: Step) -> Change {
+    pub(super) fn step(&self, name: &str, step: Step) -> Change {
         Change::Bucket(BucketChange {
             name: name.into(),
             account: self.account.into(),
@@ -307,71 +287,6 @@ impl<'p, 'a> Plans<'p, 'a> {
         was_ready(observed, name) && observed.recorded.observed_generation == Some(self.planner.cluster().generation)
     }
 
-    /// Looks at a bucket of which this process knows nothing and which is in no hurry. A process that has just started
-    /// knows none of them: if it looked at all at once, thousands of calls would go out together.
-    fn look_in_turn(&mut self, bucket: &Bucket) {
-        let next = self
-            .turn_after(bucket, self.now)
-            .duration_since(self.now)
-            .unsigned_abs();
-        let interval = self.planner.inputs.limits.bucket_interval;
-        // Its turn has just come; some time is left for a pass that is late.
-        if next > interval * 3 / 4 {
-            self.look(bucket, true);
-        } else {
-            self.planner.check_in(next);
-        }
-    }
-
-    fn turn_after(&self, bucket: &Bucket, at: Timestamp) -> Timestamp {
-        next_turn(&bucket.name, at, self.planner.inputs.limits.bucket_interval)
-    }
-
-    /// Plans a look, and says whether it is taken now. One that failed is not waited for when it is only a check of
-    /// what was all right (`tolerant`), unless AWS refused it for good or it failed many times. A bucket that only its
-    /// name points to holds nothing up: a refusal for good is told.
-    fn look(&mut self, bucket: &Bucket, tolerant: bool) -> bool {
-        let generation = self.planner.cluster().generation;
-        let change = self.step(
-            &bucket.name,
-            Step::Look {
-                at: self.now,
-                generation,
-            },
-        );
-        let action = Action::Aws(change);
-        let refusal = self
-            .planner
-            .observed()
-            .refusals
-            .get(&action.key())
-            .filter(|refusal| refusal.until > self.now);
-        if let Some(refusal) = refusal {
-            let is_named = self.is_named(&bucket.name);
-            let for_good = refusal.class == ErrorClass::Terminal;
-            if for_good && !is_named {
-                let what = format!(
-                    "may be an earlier bucket of this cluster, by its name: {}",
-                    refusal.message
-                );
-                self.planner.find(Finding::kept(&bucket.name, what));
-            }
-            let passed_over = if for_good {
-                !is_named
-            } else {
-                tolerant && (!is_named || refusal.times < LOOK_PATIENCE)
-            };
-            if passed_over {
-                self.planner
-                    .check_in(refusal.until.duration_since(self.now).unsigned_abs());
-                return false;
-            }
-        }
-        let taken = refusal.is_none();
-        self.planner.act(Subject::Buckets, action);
-        taken
-    }
-
     fn release(&mut self, bucket: &Bucket) {
         let set = Tags::from([(RELEASED_BY.into(), released_by(&self.planner.cluster().id))]);
         let remove = Some(CLUSTER_UID.into());
@@ -422,13 +337,4 @@ impl<'p, 'a> Plans<'p, 'a> {
 fn rested(at: Timestamp) -> Timestamp {
     at.saturating_add(jiff::SignedDuration::try_from(EMPTYING_REST).unwrap_or_default())
         .unwrap_or(at)
-}
-
-/// When a bucket is looked at again after `at`: once an interval, each at its own point of it, so that the looks at
-/// many buckets are spread evenly however they began.
-pub(super) fn next_turn(bucket: &str, at: Timestamp, interval: Duration) -> Timestamp {
-    let interval = i64::try_from(interval.as_millis()).unwrap_or(i64::MAX).max(1);
-    let phase = i64::try_from(name::bits(&[bucket]) >> 1).unwrap_or_default() % interval;
-    let last = (at.as_millisecond() - phase).div_euclid(interval);
-    Timestamp::from_millisecond((last + 1).saturating_mul(interval).saturating_add(phase)).unwrap_or(Timestamp::MAX)
 }

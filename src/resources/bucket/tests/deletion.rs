@@ -4,16 +4,22 @@ use super::*;
 
 #[test]
 fn a_bucket_without_tags_is_left_alone_by_a_deletion_and_named() {
-    let mut world = World::new(&one_bucket());
-    world.pass();
-    world.only().tags.clear();
-    world.cluster.generation = 2;
-    world.delete(crate::api::BucketDeletion::Delete);
-    world.cluster.bucket_deletion_confirmed = true;
-    let (done, plan) = world.pass();
-    assert_eq!(done, ["look into bucket RAW"]);
-    assert_eq!(found(&plan), ["has lost its tags and so is left alone"]);
-    assert_eq!(world.s3.0.len(), 1);
+    for restarted in [false, true] {
+        let mut world = World::new(&one_bucket());
+        world.pass();
+        if restarted {
+            world.restart();
+        }
+        world.only().tags.clear();
+        world.cluster.generation = 2;
+        world.delete(crate::api::BucketDeletion::Delete);
+        world.cluster.bucket_deletion_confirmed = true;
+        let (done, plan) = world.pass();
+        let look = if restarted { "look at" } else { "look into" };
+        assert_eq!(done, [format!("{look} bucket RAW")]);
+        assert_eq!(found(&plan), ["has lost its tags and so is left alone"]);
+        assert_eq!(world.s3.0.len(), 1);
+    }
 }
 
 #[test]

@@ -69,10 +69,10 @@ fn looks_are_spread_over_the_interval_and_each_comes_once_in_it() {
     let mut minutes = std::collections::BTreeSet::new();
     for number in 0..400 {
         let name = format!("bucket-{number}");
-        let next = plan::next_turn(&name, at, interval);
+        let next = look::next_turn(&name, at, interval);
         let wait = next.duration_since(at);
         assert!(wait.is_positive() && wait.unsigned_abs() <= interval, "{wait}");
-        let after = plan::next_turn(&name, next, interval);
+        let after = look::next_turn(&name, next, interval);
         assert_eq!(after.duration_since(next).unsigned_abs(), interval);
         minutes.insert(wait.as_mins());
     }
@@ -113,7 +113,7 @@ fn a_failed_check_is_passed_over_and_a_refused_one_is_told() {
 fn after_a_restart_a_bucket_stays_ready_and_is_looked_at_when_its_turn_comes() {
     let mut world = World::new(&one_bucket());
     world.pass();
-    world.now = plan::next_turn(&world.name(), world.now, Limits::default().bucket_interval);
+    world.now = look::next_turn(&world.name(), world.now, Limits::default().bucket_interval);
     world.wait(1_000);
     world.restart();
     let (done, plan) = world.pass();

@@ -71,7 +71,7 @@ fn a_bucket_that_only_its_name_points_to_holds_nothing_up() {
     let earlier = earlier_name(&world);
     world.cluster.buckets.clear();
     // Its turn has just come.
-    world.now = plan::next_turn(&earlier, world.now, Limits::default().bucket_interval);
+    world.now = look::next_turn(&earlier, world.now, Limits::default().bucket_interval);
     let beside = [listed(&earlier, None)];
     for plan in plans_beside(&mut world, &beside, Some(ErrorClass::Terminal)) {
         assert!(plan.is_converged(), "{plan:?}");
