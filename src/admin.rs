@@ -66,3 +66,19 @@ async fn ready(State(pages): State<Pages>) -> (StatusCode, &'static str) {
         Some(missing) => (StatusCode::SERVICE_UNAVAILABLE, missing),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_not_ready_before_the_objects_are_read() {
+        let pages = Pages {
+            metrics: Arc::new(Metrics::new().unwrap()),
+            readiness: Readiness::default(),
+        };
+        let (code, text) = ready(State(pages)).await;
+        assert_eq!(code, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(text.contains("RayClusters"), "{text}");
+    }
+}

@@ -163,6 +163,8 @@ async fn lists_names_and_numbers_are_bounded_and_words_are_known() {
             "spec.deletionPolicy.buckets",
         ),
         (json!({"region": null}), "spec.region"),
+        (json!({"network": {"vpcCidr": null}}), "spec.network.vpcCidr"),
+        (json!({"keyPair": {"name": null}}), "spec.keyPair.name"),
     ];
     for (spec, at) in refused {
         let told = objects
@@ -175,6 +177,12 @@ async fn lists_names_and_numbers_are_bounded_and_words_are_known() {
             "{spec} should be refused at {at}: {told:?}"
         );
     }
+    let left_out = json!({"head": {"instanceType": null}, "workerGroups": [{"name": "a", "replicas": null}]});
+    assert_eq!(
+        objects.apply("bounds", &manifest(&left_out), Run::Dry).await,
+        Ok(()),
+        "a null is what was left out, where there is a default"
+    );
     let sixteen = json!({"network": {"subnets": (0..16).map(subnet).collect::<Vec<_>>()}});
     assert_eq!(objects.apply("bounds", &manifest(&sixteen), Run::Dry).await, Ok(()));
 }

@@ -60,8 +60,16 @@ async fn a_process_that_cannot_start_says_in_one_message_why_and_what_to_do() {
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("set KUBECONFIG"), "{said}");
 
-    let nobody = format!("127.0.0.1:{}", free_port());
     let folder = tempfile::tempdir().expect("a folder");
+    let broken = folder.path().join("broken");
+    fs::write(&broken, "clusters: [\n").expect("it can be written");
+    let broken = broken.to_str().expect("a path in UTF-8");
+    let (code, said) = rayward(&["run"], &[("KUBECONFIG", broken)]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("KUBECONFIG") && said.lines().count() == 1, "{said}");
+    assert!(!said.contains("in-cluster"), "{said}");
+
+    let nobody = format!("127.0.0.1:{}", free_port());
     let kubeconfig = kubeconfig_of(&nobody, folder.path());
     let (code, said) = rayward(&["run"], &[("KUBECONFIG", &kubeconfig)]);
     assert_eq!(code, Some(1), "{said}");
@@ -118,7 +126,7 @@ async fn a_process_that_is_still_starting_ends_when_it_is_asked_to() {
 
 #[tokio::test]
 async fn the_numbers_of_a_cluster_come_and_go_with_it_and_its_key_is_shown_nowhere() {
-    let scene = Scene::start_with(&["--log=rayward=debug"]).await;
+    let scene = Scene::start_with(&["--log=rayward=debug", "--log-format=json"]).await;
     let Scene { controller, space, .. } = &scene;
     for page in ["healthz", "readyz"] {
         ureq::get(controller.admin_url(page)).call().expect("it is served");
@@ -148,6 +156,14 @@ async fn the_numbers_of_a_cluster_come_and_go_with_it_and_its_key_is_shown_nowhe
     let secret_line = key.lines().nth(2).expect("a line of the key");
     let status = serde_json::to_string(&space.cluster("head").await).expect("JSON");
     let log = fs::read_to_string(controller.log()).expect("the log");
+    let own = format!("{}/head", space.name);
+    let passes: Vec<_> = log.lines().filter(|line| line.contains(&own)).collect();
+    assert!(!passes.is_empty(), "no line is of {own}:\n{log}");
+    for line in passes {
+        let line: serde_json::Value = serde_json::from_str(line).expect("the line is JSON");
+        assert_eq!(line["span"]["cluster"], own, "{line}");
+        assert!(line["span"]["pass"].as_u64() > Some(0), "no number of the pass: {line}");
+    }
     for shown in [status, log, controller.metrics(), space.events().await.join("\n")] {
         assert!(!shown.contains(secret_line) && !shown.contains("PRIVATE KEY"));
     }

@@ -31,7 +31,8 @@ pub fn crd_yaml() -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
 /// Takes away what Rust's types say and Kubernetes has no use for.
 ///
 /// `nullable`: the API server would keep a written null, which `has()` in a rule takes for a value; without it a null
-/// reads as a field that was left out. `format: uint..`: the API server warns of formats that it does not know.
+/// reads as left out where the field has a default, and is refused by the field's name where it has none.
+/// `format: uint..`: the API server warns of formats that it does not know.
 fn simplify(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {

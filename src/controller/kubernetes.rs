@@ -320,5 +320,5 @@ pub(super) fn in_one_line(error: &dyn std::error::Error) -> String {
             line.push_str(&cause);
         }
     }
-    line
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

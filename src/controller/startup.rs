@@ -56,10 +56,14 @@ enum Refusal {
 impl Server {
     async fn configured(timeout: Duration) -> Result<Self, String> {
         let config = kube::Config::infer().await.map_err(|error| {
-            let error = in_one_line(&error);
+            let is_in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+            let why = match std::error::Error::source(&error) {
+                // Elsewhere the missing service account is no news.
+                Some(kubeconfig) if !is_in_pod => in_one_line(kubeconfig),
+                _ => in_one_line(&error),
+            };
             format!(
-                "no Kubernetes API server is configured: {error}; set KUBECONFIG, or run in a pod with a service \
-                 account"
+                "no Kubernetes API server is configured: {why}; set KUBECONFIG, or run in a pod with a service account"
             )
         })?;
         let address = config.cluster_url.to_string();
