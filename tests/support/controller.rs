@@ -76,6 +76,13 @@ impl Controller {
         }
     }
 
+    /// The same as another user of the API server.
+    pub(crate) fn with_kubeconfig(mut self, kubeconfig: &Path) -> Self {
+        self.environment.retain(|(name, _)| name != "KUBECONFIG");
+        self.environment.push(("KUBECONFIG".to_owned(), kubeconfig.into()));
+        self
+    }
+
     /// Starts the program without waiting for it.
     pub(crate) fn spawn(&mut self) {
         assert!(self.process.is_none(), "the controller runs already");
