@@ -1,6 +1,12 @@
 //! Publishes Events in the background, so that no change on AWS waits for one.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -10,7 +16,7 @@ use kube::{
 };
 use tokio::sync::mpsc;
 
-use super::events::Event;
+use super::{events::Event, kubernetes::in_one_line};
 use crate::api::FIELD_MANAGER;
 
 /// How many Events may wait; more are dropped, and that is logged.
@@ -35,9 +41,10 @@ impl Recorder {
         let waiting = futures::stream::unfold(receiver, async |mut receiver: mpsc::Receiver<_>| {
             receiver.recv().await.map(|next| (next, receiver))
         });
+        let losses = Arc::new(Losses::default());
         let task = waiting.for_each_concurrent(AT_ONCE, move |(object, event): (ObjectReference, Event)| {
-            let recorder = recorder.clone();
-            async move { write(&recorder, &object, event, timeout).await }
+            let (recorder, losses) = (recorder.clone(), Arc::clone(&losses));
+            async move { write(&recorder, &losses, &object, event, timeout).await }
         });
         (Self(sender), task)
     }
@@ -50,7 +57,31 @@ impl Recorder {
     }
 }
 
-async fn write(recorder: &events::Recorder, object: &ObjectReference, event: Event, timeout: Duration) {
+/// Whether it was said that Events are lost: what makes one of them fail makes most of them fail.
+#[derive(Debug, Default)]
+struct Losses(AtomicBool);
+
+impl Losses {
+    /// Whether a person should hear of this one.
+    fn is_news(&self, error: Option<&kube::Error>) -> bool {
+        // A namespace that is going takes no Events, as it should be.
+        let is_expected =
+            matches!(error, Some(kube::Error::Api(status)) if status.message.contains("being terminated"));
+        !is_expected && !self.0.swap(true, Ordering::Relaxed)
+    }
+
+    fn end(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+async fn write(
+    recorder: &events::Recorder,
+    losses: &Losses,
+    object: &ObjectReference,
+    event: Event,
+    timeout: Duration,
+) {
     let note = event.note.clone();
     let event = events::Event {
         type_: if event.is_warning {
@@ -63,10 +94,39 @@ async fn write(recorder: &events::Recorder, object: &ObjectReference, event: Eve
         action: event.action,
         secondary: None,
     };
-    match tokio::time::timeout(timeout, recorder.publish(&event, object)).await {
-        Ok(Ok(())) => {}
-        // A namespace that is going takes no Events; the log has the same line.
-        Ok(Err(error)) => tracing::debug!(%error, note, "an Event was refused"),
-        Err(_) => tracing::debug!(note, "an Event was not published in time"),
+    let (error, is_news) = match tokio::time::timeout(timeout, recorder.publish(&event, object)).await {
+        Ok(Ok(())) => return losses.end(),
+        Ok(Err(error)) => (in_one_line(&error), losses.is_news(Some(&error))),
+        Err(_) => (format!("no answer within {timeout:?}"), losses.is_news(None)),
+    };
+    if is_news {
+        tracing::warn!(
+            error,
+            note,
+            "an Event was not written; does Kubernetes allow Rayward to create and patch Events of events.k8s.io? \
+             Until one is written, further losses are told at level debug"
+        );
+    } else {
+        tracing::debug!(error, note, "an Event was not written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[test]
+    fn the_first_lost_event_is_news_and_the_next_after_one_was_written() {
+        let losses = Losses::default();
+        let refused = |message: &str| kube::Error::Api(Status::failure(message, "Forbidden").with_code(403).boxed());
+        let going = refused("unable to create new content in namespace a because it is being terminated");
+        assert!(!losses.is_news(Some(&going)), "as it should be");
+        let forbidden = refused("events is forbidden");
+        assert!(losses.is_news(Some(&forbidden)));
+        assert!(!losses.is_news(Some(&forbidden)) && !losses.is_news(None));
+        losses.end();
+        assert!(losses.is_news(None));
     }
 }
