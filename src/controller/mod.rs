@@ -5,6 +5,7 @@ pub mod events;
 pub mod key;
 pub mod kubernetes;
 pub mod namespaces;
+mod orphans;
 pub mod pass;
 pub mod queue;
 pub mod recorder;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     cache::{Cache, ObjectName},
     namespaces::Namespaces,
+    orphans::Orphans,
     pass::{Due, Passes, Settings, Watch},
     queue::Queue,
     recorder::Recorder,
@@ -242,6 +244,7 @@ impl Controller {
 
     async fn read_numbers(self: Arc<Self>) {
         let metrics = &self.passes.metrics;
+        let mut told = Orphans::default();
         loop {
             let (depth, active) = self.queue.depth();
             metrics.queue(depth, active);
@@ -249,7 +252,16 @@ impl Controller {
                 for (kind, age) in region.sweeps.ages() {
                     metrics.sweep_age(&region.name, kind.name(), age);
                 }
-                metrics.orphans(&region.name, region.sweeps.orphans().len());
+                let orphans = region.sweeps.orphans();
+                metrics.orphans(&region.name, orphans.len());
+                if let Some(orphans) = told.news(&region.name, &orphans, Instant::now()) {
+                    tracing::warn!(
+                        region = region.name,
+                        orphans,
+                        "they carry the tags of this installation and are no RayCluster's that this process looks \
+                         after: it never touches them"
+                    );
+                }
             }
             tokio::select! {
                 () = self.tasks.stop().cancelled() => return,
