@@ -305,7 +305,7 @@ impl<'a> Execution<'a> {
             let result = match &action {
                 Action::Aws(change) => aws.apply(change).await.map(Effect::Aws).map_err(Failure::from),
                 Action::CreateKey => kubernetes.create_key().await.map(Effect::Key).map_err(Failure::from),
-                Action::RecordLaunches(_) | Action::HoldLaunches { .. } => {
+                Action::RecordLaunches(_) | Action::CloseLaunches(_) | Action::HoldLaunches { .. } => {
                     let ledger = ledger.unwrap_or_default();
                     done_by_kubernetes(kubernetes.record_launches(&ledger).await)
                 }
@@ -328,6 +328,7 @@ impl<'a> Execution<'a> {
                 let since = self.clock.now().checked_sub(window).unwrap_or(Timestamp::MIN);
                 ledger.record(launches, since);
             }
+            Action::CloseLaunches(closed) => ledger.close(closed, self.clock.now()),
             Action::HoldLaunches { until, last } => {
                 ledger.held_until = Some(*until);
                 ledger.last = ledger.last.max(Some(*last));
@@ -388,6 +389,7 @@ impl<'a> Execution<'a> {
     fn settle_launch(&self, change: &Change, result: Result<&Answer, &AwsError>, state: &mut State) {
         if let Change::Instance(InstanceChange::Launch { launch, .. }) = change {
             state.observed.ledger.settle(launch.number, result, self.clock.now());
+            state.observed.seen_after_launches = None;
         }
     }
 
@@ -478,7 +480,14 @@ impl State {
             }
             (Action::MarkStopped(reason), _) => observed.stopped.clone_from(reason),
             // The record of launches is entered by whoever knows the window.
-            (Action::RecordLaunches(_) | Action::HoldLaunches { .. } | Action::Aws(_) | Action::CreateKey, _) => {}
+            (
+                Action::RecordLaunches(_)
+                | Action::CloseLaunches(_)
+                | Action::HoldLaunches { .. }
+                | Action::Aws(_)
+                | Action::CreateKey,
+                _,
+            ) => {}
         }
     }
 }

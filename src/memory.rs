@@ -24,8 +24,9 @@ use crate::{
 const MAX_EXPECTATIONS: usize = 256;
 /// How long something is not made again that may have been made unseen, while AWS cannot be looked at.
 const UNSEEN: Duration = Duration::from_hours(1);
-/// Bound on what is remembered of refusals: the ones that matter longest stay.
-const MAX_REFUSALS: usize = 64;
+/// So many refusals are remembered even when their time has come again, for what they say of how often it was tried.
+/// Those whose time has not come are all remembered: they are what keeps a refused change from being tried at once.
+const KEPT_REFUSALS: usize = 64;
 
 /// A change that AWS took and that a look at AWS may not show yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,21 +60,36 @@ pub struct Memory {
     buckets: Shelf<Bucket>,
     /// When the last call ended, or could last have been carried out.
     last_change: Instant,
+    /// When the last launch ended, or could last have been carried out.
+    last_launch: Instant,
+    /// When the last call without an answer could last have been carried out: nobody knows what it made.
+    last_unanswered: Option<Instant>,
     /// The spec that the refusals are about.
     generation: i64,
 }
 
 impl Memory {
-    /// Remembers nothing. A process before this one may have made calls until just now.
+    /// Remembers nothing of an object for which nothing was done before.
     #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub fn of_new_object(now: Instant) -> Self {
+        Self {
+            last_unanswered: None,
+            ..Self::new(now)
+        }
+    }
+
+    /// Remembers nothing. Calls of a process before this one may have been carried out until `landed`.
+    #[must_use]
+    pub fn new(landed: Instant) -> Self {
         Self {
             expectations: VecDeque::new(),
             refusals: BTreeMap::new(),
             unseen: BTreeMap::new(),
             made_vpcs: BTreeSet::new(),
             buckets: Shelf::default(),
-            last_change: now,
+            last_change: landed,
+            last_launch: landed,
+            last_unanswered: Some(landed),
             generation: 0,
         }
     }
@@ -93,6 +109,9 @@ impl Memory {
         self.succeeded(key);
         if change.call().access() != Access::Read {
             self.last_change = self.last_change.max(at);
+        }
+        if change.call() == AwsCall::RunInstances {
+            self.last_launch = self.last_launch.max(at);
         }
         if let Change::Bucket(change) = &change {
             self.look_at_bucket(change, &answer);
@@ -159,11 +178,18 @@ impl Memory {
         now: Timestamp,
         random: f64,
     ) {
-        match error.class {
+        let landed = match error.class {
             // The call was not made.
             ErrorClass::LostLease => return,
-            ErrorClass::Retryable => self.last_change = self.last_change.max(at + may_land),
-            _ => self.last_change = self.last_change.max(at),
+            ErrorClass::Retryable => {
+                self.last_unanswered = self.last_unanswered.max(Some(at + may_land));
+                at + may_land
+            }
+            _ => at,
+        };
+        self.last_change = self.last_change.max(landed);
+        if error.call == AwsCall::RunInstances {
+            self.last_launch = self.last_launch.max(landed);
         }
         let times = self
             .refusals
@@ -192,8 +218,9 @@ impl Memory {
             },
         };
         self.refusals.insert(key.to_owned(), refusal);
-        if self.refusals.len() > MAX_REFUSALS {
-            let first = self.refusals.iter().min_by_key(|(_, refusal)| refusal.until);
+        if self.refusals.len() > KEPT_REFUSALS {
+            let over = self.refusals.iter().filter(|(_, refusal)| refusal.until <= now);
+            let first = over.min_by_key(|(_, refusal)| refusal.until);
             if let Some(key) = first.map(|(key, _)| key.clone()) {
                 self.refusals.remove(&key);
             }
@@ -206,10 +233,18 @@ impl Memory {
         &self.refusals
     }
 
-    /// When the last call of this cluster that could still land has landed.
+    /// From when on a look at AWS shows everything that was done: what an answer told of is known, but what came of a
+    /// call without an answer may be shown as late as `window` after it.
     #[must_use]
-    pub fn last_change(&self) -> Instant {
-        self.last_change
+    pub fn shown_from(&self, window: Duration) -> Instant {
+        let unanswered = self.last_unanswered.map(|at| at + window);
+        unanswered.map_or(self.last_change, |at| at.max(self.last_change))
+    }
+
+    /// When the last launch of this cluster that could still land has landed.
+    #[must_use]
+    pub fn last_launch(&self) -> Instant {
+        self.last_launch
     }
 
     /// Whether this process made that VPC for the cluster.

@@ -101,6 +101,8 @@ pub struct Observed {
     pub sweep_age: Duration,
     /// How long ago the sweep of machines used here began.
     pub machine_sweep_age: Duration,
+    /// How long after the last launch that could still land the sweep of machines used here began; `None`: before it.
+    pub seen_after_launches: Option<Duration>,
 }
 
 /// A kind of capacity: what `InsufficientInstanceCapacity` speaks of.

@@ -71,6 +71,7 @@ impl World {
             clean_sweeps: 0,
             sweep_age: Duration::ZERO,
             machine_sweep_age: Duration::ZERO,
+            seen_after_launches: None,
         };
         Self {
             clients,
@@ -94,15 +95,13 @@ impl World {
     }
 
     fn plan(&self) -> Plan {
-        let mut planner = Planner {
-            inputs: Inputs {
-                cluster: &self.cluster,
-                observed: &self.observed,
-                limits: &Limits::default(),
-                now: Timestamp::now(),
-            },
-            plan: Plan::default(),
-        };
+        let limits = Limits::default();
+        let mut planner = Planner::new(Inputs {
+            cluster: &self.cluster,
+            observed: &self.observed,
+            limits: &limits,
+            now: Timestamp::now(),
+        });
         if self.cluster.deleting {
             bucket::plan_deletion(&mut planner);
         } else {

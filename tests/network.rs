@@ -129,6 +129,7 @@ impl World {
             clean_sweeps: 0,
             sweep_age: Duration::ZERO,
             machine_sweep_age: Duration::ZERO,
+            seen_after_launches: None,
         };
         Self {
             clients: clients(&stand_in, REGION, "key"),

@@ -231,6 +231,9 @@ pub struct Launch {
     pub tags: std::collections::BTreeMap<String, String>,
     /// When it was written down.
     pub recorded_at: Timestamp,
+    /// How many machines the cluster asked for then, the head included: the cap on launches is a multiple of it.
+    #[serde(default)]
+    pub asked: u32,
     /// How it ended.
     #[serde(default)]
     pub state: LaunchState,

@@ -227,7 +227,7 @@ impl Passes {
             // Others hold it; ours is done.
             return (Next::OnChange.into(), None);
         }
-        let remembered = self.remembered(&uid);
+        let remembered = self.remembered(&uid, has_finalizer);
         let mut remembered = remembered.lock().await;
         match self.look(&object, has_finalizer, &mut remembered).await {
             Ok((due, outcome)) => {
@@ -251,13 +251,18 @@ impl Passes {
         }
     }
 
-    fn remembered(&self, uid: &str) -> Arc<tokio::sync::Mutex<Remembered>> {
+    /// What is remembered of an object. The finalizer says that a process before this one may have worked for it.
+    fn remembered(&self, uid: &str, has_finalizer: bool) -> Arc<tokio::sync::Mutex<Remembered>> {
         let mut all = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = all.get(uid) {
             return Arc::clone(known);
         }
         let new = Arc::new(tokio::sync::Mutex::new(Remembered {
-            memory: Memory::new(Instant::now()),
+            memory: if has_finalizer {
+                Memory::new(Instant::now() + self.settings.bounds.call_timeout)
+            } else {
+                Memory::of_new_object(Instant::now())
+            },
             namespace_uid: None,
             key: None,
             failures: 0,

@@ -194,6 +194,7 @@ fn observed(vpc_ids: &[&str]) -> Observed {
         clean_sweeps: 0,
         sweep_age: Duration::ZERO,
         machine_sweep_age: Duration::ZERO,
+        seen_after_launches: None,
     }
 }
 

@@ -1,3 +1,5 @@
+use jiff::SignedDuration;
+
 use super::*;
 use crate::{
     aws::Scope,
@@ -191,7 +193,12 @@ fn a_call_that_may_still_land_counts_as_the_last_change_and_one_that_was_never_m
     let start = Instant::now();
     let may_land = Duration::from_secs(10);
     let later = start + Duration::from_secs(5);
-    let mut memory = Memory::new(start);
+    assert_eq!(
+        Memory::new(start).shown_from(WINDOW),
+        start + WINDOW,
+        "a process before this one may have got no answer"
+    );
+    let mut memory = Memory::of_new_object(start);
     let mut refuse = |class| {
         let delays = RetryDelays::default();
         memory.refused(
@@ -204,11 +211,11 @@ fn a_call_that_may_still_land_counts_as_the_last_change_and_one_that_was_never_m
             Timestamp::UNIX_EPOCH,
             0.0,
         );
-        memory.last_change()
+        memory.shown_from(WINDOW)
     };
     assert_eq!(refuse(ErrorClass::LostLease), start);
     assert_eq!(refuse(ErrorClass::Terminal), later);
-    assert_eq!(refuse(ErrorClass::Retryable), later + may_land);
+    assert_eq!(refuse(ErrorClass::Retryable), later + may_land + WINDOW);
 }
 
 #[test]
@@ -224,15 +231,35 @@ fn what_is_remembered_is_bounded() {
             &delays,
             start,
             WINDOW,
-            Timestamp::UNIX_EPOCH,
+            // Each is over before the next comes.
+            Timestamp::UNIX_EPOCH + SignedDuration::from_hours(2) * number,
             0.0,
         );
         memory.performed("other", name_machines(), Answer::Done, start);
     }
     assert_eq!(
         (memory.refusals().len(), memory.expectations.len()),
-        (MAX_REFUSALS, MAX_EXPECTATIONS)
+        (KEPT_REFUSALS, MAX_EXPECTATIONS)
     );
+}
+
+#[test]
+fn no_refusal_is_forgotten_before_its_time() {
+    let start = Instant::now();
+    let mut memory = Memory::new(start);
+    for number in 0..10 * KEPT_REFUSALS {
+        memory.refused(
+            &format!("k-{number}"),
+            Kind::Volume,
+            &error(ErrorClass::Terminal),
+            &RetryDelays::default(),
+            start,
+            WINDOW,
+            Timestamp::UNIX_EPOCH,
+            0.0,
+        );
+    }
+    assert_eq!(memory.refusals().len(), 10 * KEPT_REFUSALS);
 }
 
 #[test]

@@ -81,12 +81,18 @@ pub fn observe(facts: Facts<'_>) -> Observed {
         predecessors: facts.snapshot.predecessors(id),
         exhausted: facts.exhausted,
         refusals: facts.memory.refusals().clone(),
-        clean_sweeps: facts.snapshot.clean_sweeps(&id.uid, facts.memory.last_change()),
+        clean_sweeps: facts
+            .snapshot
+            .clean_sweeps(&id.uid, facts.memory.shown_from(facts.consistency_window)),
         sweep_age: ages.max().unwrap_or(Duration::MAX),
         machine_sweep_age: facts
             .snapshot
             .sweep(Kind::Instance)
             .map_or(Duration::MAX, |sweep| age(sweep.began)),
+        seen_after_launches: facts
+            .snapshot
+            .sweep(Kind::Instance)
+            .and_then(|sweep| sweep.began.checked_duration_since(facts.memory.last_launch())),
         recorded: status,
     }
 }

@@ -13,6 +13,8 @@ pub enum Action {
     Aws(Change),
     /// Write launches down in the status, before the calls that carry them out.
     RecordLaunches(Vec<Launch>),
+    /// Write down what came of launches that got no definite answer and are not to be sent again.
+    CloseLaunches(Vec<ClosedLaunch>),
     /// The record of launches is gone: write down since when, so that nothing is launched too early.
     HoldLaunches {
         /// Until when nothing is launched.
@@ -30,13 +32,22 @@ pub enum Action {
     MarkStopped(Option<String>),
 }
 
+/// A launch that is not sent any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClosedLaunch {
+    /// Its number.
+    pub number: u64,
+    /// The machines that came of it; none: it was not carried out.
+    pub instance_ids: Vec<String>,
+}
+
 impl Action {
     /// What it is about, the same however often it is planned: actions with equal keys are one and the same.
     #[must_use]
     pub fn key(&self) -> String {
         match self {
             Self::Aws(change) => format!("{:?} {}", change.call(), change.subject()),
-            Self::RecordLaunches(_) | Self::HoldLaunches { .. } => "record launches".into(),
+            Self::RecordLaunches(_) | Self::CloseLaunches(_) | Self::HoldLaunches { .. } => "record launches".into(),
             Self::CreateKey => "create key".into(),
             Self::AddFinalizer | Self::RemoveFinalizer => "finalizer".into(),
             Self::MarkStopped(_) => "mark stopped".into(),
@@ -58,6 +69,15 @@ impl fmt::Display for Action {
                         launch.number, launch.count, launch.instance_type
                     )
                 })
+            }
+            Self::CloseLaunches(closed) => {
+                f.write_str("close")?;
+                closed
+                    .iter()
+                    .try_for_each(|launch| match launch.instance_ids.as_slice() {
+                        [] => write!(f, " launch {} (nothing came of it)", launch.number),
+                        ids => write!(f, " launch {} ({})", launch.number, ids.join(", ")),
+                    })
             }
             Self::HoldLaunches { until, .. } => write!(f, "hold launches until {until}"),
             Self::CreateKey => f.write_str("create the cluster's key"),

@@ -27,17 +27,22 @@ fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     fleet::repair_tags(planner, &fleet);
     if planner.cluster().suspend {
         suspend::plan(planner, &fleet);
-        return;
+    } else if suspend::is_up(planner) {
+        bring_up(planner, ground, &fleet);
     }
-    if !suspend::is_up(planner) {
-        return;
-    }
-    // A network that AWS refuses to finish would leave machines that nobody can use and somebody pays for.
-    let refused = |planner: &Planner<'_>| {
-        let mut waiting = planner.plan.waiting.iter();
-        waiting.any(|waiting| waiting.subject == Subject::Network && waiting.reason.needs_person())
-    };
-    let ground = ground.filter(|_| !refused(planner));
-    let head = head::plan(planner, ground, &fleet);
-    workers::plan(planner, ground, &fleet, head);
+    planner.close_unwanted_launches();
+}
+
+fn bring_up<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet: &Fleet<'a>) {
+    // A new network that AWS refuses to finish would leave machines that nobody can use and somebody pays for.
+    let observed = planner.observed();
+    let recorded = observed
+        .recorded
+        .head
+        .as_ref()
+        .and_then(|head| head.instance_id.as_ref());
+    let is_new = fleet.all().next().is_none() && recorded.is_none() && observed.ledger.launches.is_empty();
+    let ground = ground.filter(|_| !is_new || !planner.is_refused_for_long(Subject::Network));
+    let head = head::plan(planner, ground, fleet);
+    workers::plan(planner, ground, fleet, head);
 }

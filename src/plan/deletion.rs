@@ -3,10 +3,7 @@
 use super::{Action, Planner, Reason, Subject, fleet::Fleet, network};
 use crate::{
     observe::Source,
-    resources::{
-        Change, bucket,
-        instance::{InstanceChange, InstanceState},
-    },
+    resources::{bucket, instance::InstanceState},
 };
 
 /// How many looks at everything, begun after the last change, have to find nothing before the object may go.
@@ -33,11 +30,7 @@ fn machines_are_gone(planner: &mut Planner<'_>) -> bool {
     let fleet = Fleet::of(observed);
     let ids: Vec<String> = fleet.all().map(|machine| machine.id.clone()).collect();
     if !ids.is_empty() {
-        let reason = "the cluster is being deleted".into();
-        planner.change(
-            Subject::Cluster,
-            Change::Instance(InstanceChange::Terminate { ids, reason }),
-        );
+        planner.terminate(Subject::Cluster, &ids, "the cluster is being deleted");
     }
     let machines = observed.inventory.instance.ours.values();
     let leaving: Vec<&str> = machines

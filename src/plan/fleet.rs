@@ -103,17 +103,8 @@ fn has_heads_address(machine: &Instance, observed: &Observed) -> bool {
     machine.private_address.is_some() && [recorded, preferred].contains(&machine.private_address)
 }
 
-/// By its tags; where they are gone, by the record of its launch or by the last status.
+/// By the record of its launch or the last status, which nobody can change on AWS; where both are gone, by its tags.
 fn role(machine: &Instance, observed: &Observed) -> Role {
-    match machine.tags.get(tags::ROLE).map(String::as_str) {
-        Some(HEAD) => return Role::Head,
-        Some(WORKER) => {
-            if let Some(group) = machine.tags.get(tags::GROUP) {
-                return Role::Worker(group.clone());
-            }
-        }
-        _ => {}
-    }
     let number = machine.launch();
     if let Some(launch) = observed
         .ledger
@@ -135,7 +126,17 @@ fn role(machine: &Instance, observed: &Observed) -> Role {
         .worker_groups
         .iter()
         .find(|group| group.machines.iter().any(|worker| worker.instance_id == machine.id));
-    group.map_or(Role::Unknown, |group| Role::Worker(group.name.clone()))
+    if let Some(group) = group {
+        return Role::Worker(group.name.clone());
+    }
+    match (
+        machine.tags.get(tags::ROLE).map(String::as_str),
+        machine.tags.get(tags::GROUP),
+    ) {
+        (Some(HEAD), _) => Role::Head,
+        (Some(WORKER), Some(group)) => Role::Worker(group.clone()),
+        _ => Role::Unknown,
+    }
 }
 
 /// Plans to put back the tags that machines lost, and tells of those that nobody can place.

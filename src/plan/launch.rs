@@ -6,11 +6,10 @@ use jiff::Timestamp;
 use super::{Action, Planner, Reason, Subject, waiting::told};
 use crate::{
     api::{Launch, LaunchState, VolumeSpec},
-    aws::{AwsError, ErrorClass},
     bootstrap,
-    observe::{KeySecret, Ledger, Pool},
+    observe::{KeySecret, Pool},
     resources::{
-        Answer, Change, Inventory,
+        Change,
         instance::{InstanceChange, client_token},
     },
     tags,
@@ -66,7 +65,17 @@ pub(crate) struct Need<'a> {
 }
 
 impl Need<'_> {
-    fn subject(&self) -> Subject {
+    /// Whether a launch that was written down earlier, and of which so many machines are to be seen, is still what is
+    /// asked for. Its private address and groups need not be the same: AWS refuses it if they are not to be had.
+    fn fits(&self, launch: &Launch, seen: usize) -> bool {
+        launch.count as usize <= self.count as usize + seen
+            && launch.image_id == self.image_id
+            && launch.root_volume == self.root_volume
+            && self.instance_types.contains(&launch.instance_type)
+            && self.subnets.iter().any(|subnet| subnet.id == launch.subnet_id)
+    }
+
+    pub(super) fn subject(&self) -> Subject {
         if self.group.is_some() {
             Subject::Workers
         } else {
@@ -116,7 +125,17 @@ impl Planner<'_> {
     pub(crate) fn launch(&mut self, ground: &Ground, need: &Need<'_>) {
         let subject = need.subject();
         if let Some(open) = self.open_launch(need.group) {
-            self.send(subject, open);
+            if need.fits(&open, self.machines_of(open.number).len()) {
+                self.wanted_launches.push(open.number);
+                self.send(subject, open);
+            } else {
+                let message = format!(
+                    "launch {} got no definite answer and is not what is asked for now: waiting for a look that shows \
+                     what came of it",
+                    open.number
+                );
+                self.wait(subject, Reason::MachinesPending, message);
+            }
         } else if self.may_launch(need) {
             self.record(ground, need);
         }
@@ -233,6 +252,7 @@ impl Planner<'_> {
             revision,
             tags,
             recorded_at: self.inputs.now,
+            asked: self.size(),
             state: LaunchState::Open,
             settled_at: None,
             uncertain: false,
@@ -285,46 +305,6 @@ impl Planner<'_> {
         }
         None
     }
-
-    /// How many of `need` the cap on launches allows now.
-    fn within_cap(&mut self, need: &Need<'_>) -> Option<u32> {
-        let limits = self.inputs.limits;
-        let window = jiff::SignedDuration::try_from(limits.launch_window).unwrap_or_default();
-        let since = self.inputs.now - window;
-        let size: u32 = self.cluster().groups.iter().map(|group| group.replicas).sum::<u32>() + 1;
-        let cap = size.saturating_mul(limits.launch_cap_factor);
-        let recent: Vec<&Launch> = self
-            .observed()
-            .ledger
-            .launches
-            .iter()
-            .filter(|launch| launch.recorded_at > since && launch.state != LaunchState::Refused)
-            .collect();
-        let used: u32 = recent.iter().map(|launch| launch.count).sum();
-        let count = need.count.min(cap.saturating_sub(used));
-        if count < need.count {
-            let oldest = recent
-                .iter()
-                .map(|launch| launch.recorded_at)
-                .min()
-                .unwrap_or(self.inputs.now);
-            let message = format!(
-                "{used} machines were launched within {}: the cap for this cluster is {cap}. More from {}",
-                humane(limits.launch_window),
-                oldest + window
-            );
-            self.wait(need.subject(), Reason::LaunchCapReached, message);
-            self.check_in((oldest + window).duration_since(self.inputs.now).unsigned_abs());
-        }
-        (count > 0).then_some(count)
-    }
-}
-
-fn humane(duration: std::time::Duration) -> String {
-    match duration.as_secs() {
-        seconds if seconds >= 60 => format!("{} min", seconds / 60),
-        seconds => format!("{seconds} s"),
-    }
 }
 
 /// The pool that a launch draws from.
@@ -333,68 +313,5 @@ pub fn pool_of(launch: &Launch) -> Pool {
     Pool {
         instance_type: launch.instance_type.clone(),
         availability_zone: launch.availability_zone.clone(),
-    }
-}
-
-impl Ledger {
-    /// Enters what became of a launch.
-    pub fn settle(&mut self, number: u64, result: Result<&Answer, &AwsError>, now: Timestamp) {
-        let Some(launch) = self.launches.iter_mut().find(|launch| launch.number == number) else {
-            return;
-        };
-        match result {
-            Ok(answer) => {
-                launch.state = LaunchState::Launched;
-                launch.settled_at = Some(now);
-                if let Answer::Launched(machines) = answer {
-                    launch.instance_ids = machines.iter().map(|machine| machine.id.clone()).collect();
-                }
-            }
-            Err(error) => match error.class {
-                ErrorClass::Terminal | ErrorClass::Capacity | ErrorClass::Waiting | ErrorClass::NotFound => {
-                    launch.state = LaunchState::Refused;
-                    launch.settled_at = Some(now);
-                }
-                ErrorClass::Retryable => launch.uncertain = true,
-                // The call was not made, or was turned away at the door.
-                ErrorClass::Throttled | ErrorClass::LostLease | ErrorClass::AlreadyCarriedOut => {}
-            },
-        }
-    }
-
-    /// Enters new launches and drops those that count no more; what is open stays, however old.
-    pub fn record(&mut self, launches: &[Launch], since: Timestamp) {
-        self.launches
-            .retain(|launch| launch.recorded_at > since || launch.state == LaunchState::Open);
-        self.launches.extend_from_slice(launches);
-        self.last = self.launches.iter().map(|launch| launch.number).max().max(self.last);
-        self.held_until = None;
-    }
-
-    /// How many machines of `group` were launched and are not to be seen yet: a look at AWS may show what was before.
-    #[must_use]
-    pub(crate) fn unseen(&self, group: Option<&str>, inventory: &Inventory, shown_since: Timestamp) -> u32 {
-        let launched = self.launches.iter().filter(|launch| {
-            launch.group.as_deref() == group
-                && launch.state == LaunchState::Launched
-                && launch.settled_at.is_some_and(|at| at > shown_since)
-        });
-        let unseen = launched.map(|launch| {
-            if launch.instance_ids.is_empty() {
-                let seen = inventory
-                    .instance
-                    .ours
-                    .values()
-                    .any(|machine| machine.launch() == Some(launch.number));
-                if seen { 0 } else { launch.count as usize }
-            } else {
-                launch
-                    .instance_ids
-                    .iter()
-                    .filter(|id| !inventory.instance.ours.contains_key(*id))
-                    .count()
-            }
-        });
-        u32::try_from(unseen.sum::<usize>()).unwrap_or(u32::MAX)
     }
 }

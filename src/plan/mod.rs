@@ -7,6 +7,10 @@ mod converge;
 mod deletion;
 pub mod fleet;
 pub mod launch;
+mod launch_cap;
+#[cfg(test)]
+mod launch_tests;
+mod ledger;
 #[cfg(test)]
 mod machine_tests;
 mod network;
@@ -18,13 +22,14 @@ mod properties;
 pub(crate) mod scenario;
 pub mod suspend;
 pub(crate) mod tagging;
+mod together;
 mod waiting;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-pub use action::Action;
+pub use action::{Action, ClosedLaunch};
 pub use waiting::{Finding, Outcome, Reason, Subject, Waiting};
 
 use crate::{
@@ -105,10 +110,7 @@ impl Plan {
 /// Plans one cluster.
 #[must_use]
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
-    let mut planner = Planner {
-        inputs: *inputs,
-        plan: Plan::default(),
-    };
+    let mut planner = Planner::new(*inputs);
     if inputs.cluster.deleting {
         deletion::plan(&mut planner);
     } else {
@@ -124,9 +126,21 @@ pub struct Planner<'a> {
     pub inputs: Inputs<'a>,
     /// What was decided so far.
     pub plan: Plan,
+    /// Numbers of the open launches that are what is asked for now.
+    wanted_launches: Vec<u64>,
 }
 
 impl<'a> Planner<'a> {
+    /// With nothing decided yet.
+    #[must_use]
+    pub fn new(inputs: Inputs<'a>) -> Self {
+        Self {
+            inputs,
+            plan: Plan::default(),
+            wanted_launches: Vec::new(),
+        }
+    }
+
     /// The cluster that is planned.
     #[must_use]
     pub fn cluster(&self) -> &'a ValidCluster {
@@ -166,6 +180,13 @@ impl<'a> Planner<'a> {
         refusal.is_some()
     }
 
+    /// Whether AWS refuses something about `subject` until a person does something.
+    #[must_use]
+    pub fn is_refused_for_long(&self, subject: Subject) -> bool {
+        let mut waiting = self.plan.waiting.iter();
+        waiting.any(|waiting| waiting.subject == subject && waiting.reason.needs_person())
+    }
+
     /// Says what is waited for.
     pub fn wait(&mut self, subject: Subject, reason: Reason, message: impl Into<String>) {
         self.plan.waiting.push(Waiting {
@@ -188,6 +209,12 @@ impl<'a> Planner<'a> {
             blockers.join(", ")
         );
         self.wait(Subject::Network, Reason::ForeignResource, message);
+    }
+
+    /// How long ago something was; no time at all where a clock that was set back makes it lie ahead.
+    #[must_use]
+    pub fn since(&self, at: Timestamp) -> Duration {
+        Duration::try_from(self.inputs.now.duration_since(at)).unwrap_or_default()
     }
 
     /// Asks for another look after `delay` at the latest.
@@ -217,8 +244,7 @@ impl<'a> Planner<'a> {
     #[must_use]
     pub fn is_settled(&self, tags: &Tags) -> bool {
         let created = tags.get(tags::CREATED_AT).and_then(|at| at.parse::<Timestamp>().ok());
-        created
-            .is_none_or(|at| self.inputs.now.duration_since(at).unsigned_abs() > self.inputs.limits.consistency_window)
+        created.is_none_or(|at| self.since(at) > self.inputs.limits.consistency_window)
     }
 
     /// Whether something that carries these tags and differs from the wish was changed by somebody: neither is it being

@@ -98,8 +98,10 @@ fn own(planner: &mut Planner<'_>, cidr: &str, specs: &[validate::Subnet]) -> Opt
         availability_zone: subnet.availability_zone.clone(),
         public: spec.public,
     });
-    // All of them: their order is a preference, and the head is in the first.
-    (present.len() == specs.len()).then(|| (subnets.collect(), vec![group.id.clone()]))
+    // All of them: their order is a preference. One that AWS refuses to make is not waited for: the others have to go
+    // on being looked after.
+    let is_settled = present.len() == specs.len() || planner.is_refused_for_long(Subject::Network);
+    is_settled.then(|| (subnets.collect(), vec![group.id.clone()]))
 }
 
 /// Takes down what lies in a VPC that was made twice: a process that died, or saw nothing of the first one yet, went on

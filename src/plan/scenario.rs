@@ -107,6 +107,7 @@ impl Scenario {
             clean_sweeps: 0,
             sweep_age: Duration::ZERO,
             machine_sweep_age: Duration::ZERO,
+            seen_after_launches: None,
         };
         let now = "2026-11-23T12:00:00Z".parse().unwrap();
         Self {
@@ -219,6 +220,7 @@ impl Scenario {
                 let since = self.now - SignedDuration::try_from(self.limits.launch_window).unwrap();
                 self.observed.ledger.record(launches, since);
             }
+            Action::CloseLaunches(closed) => self.observed.ledger.close(closed, self.now),
             Action::HoldLaunches { until, last } => {
                 self.observed.ledger.held_until = Some(*until);
                 self.observed.ledger.last = Some(*last);

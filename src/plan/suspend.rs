@@ -2,8 +2,8 @@
 
 use super::{Action, Planner, Reason, Subject, fleet::Fleet};
 use crate::resources::{
-    Change,
-    instance::{InstanceChange, InstanceState},
+    instance::{Instance, InstanceState},
+    workers::fault,
 };
 
 /// What the annotation `rayward.dev/stopped` begins with when the spec asks for it.
@@ -19,45 +19,22 @@ pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
         return;
     }
     if !running.is_empty() {
-        planner.change(
-            Subject::Cluster,
-            Change::Instance(InstanceChange::Stop {
-                ids: running,
-                force: false,
-            }),
-        );
+        planner.stop(Subject::Cluster, &running, false);
     }
-    let pending = fleet.ids_in(&[S::Pending]);
+    let pending = fleet.all().filter(|machine| machine.state == S::Pending);
+    let (given_up, pending): (Vec<_>, Vec<_>) = pending.partition(|machine| fault(planner, machine).is_some());
+    for machine in given_up {
+        let fault = fault(planner, machine).unwrap_or_default();
+        planner.terminate(Subject::Cluster, std::slice::from_ref(&machine.id), &fault);
+    }
     if !pending.is_empty() {
-        let message = format!("{} starting: stopped once they run", pending.join(", "));
+        let ids: Vec<&str> = pending.iter().map(|machine| machine.id.as_str()).collect();
+        let message = format!("{} starting: stopped once they run", ids.join(", "));
         planner.wait(Subject::Cluster, Reason::InTransition, message);
+        planner.check_in(planner.inputs.limits.launch_pending);
     }
-    let (timeout, now) = (planner.inputs.limits.stop_timeout, planner.inputs.now);
-    let (hung, stopping): (Vec<_>, Vec<_>) =
-        fleet
-            .all()
-            .filter(|machine| machine.state == S::Stopping)
-            .partition(|machine| {
-                machine
-                    .transition_at
-                    .is_some_and(|at| now.duration_since(at).unsigned_abs() > timeout)
-            });
-    if !hung.is_empty() {
-        let ids = hung.iter().map(|machine| machine.id.clone()).collect();
-        planner.change(
-            Subject::Cluster,
-            Change::Instance(InstanceChange::Stop { ids, force: true }),
-        );
-    }
-    if !stopping.is_empty() {
-        let ids: Vec<&str> = stopping.iter().map(|machine| machine.id.as_str()).collect();
-        planner.wait(
-            Subject::Cluster,
-            Reason::InTransition,
-            format!("{} stopping", ids.join(", ")),
-        );
-        planner.check_in(timeout);
-    }
+    let stopping: Vec<&Instance> = fleet.all().filter(|machine| machine.state == S::Stopping).collect();
+    planner.await_stop(Subject::Cluster, &stopping, "");
 }
 
 /// Plans to remove the mark of a cluster that is to be up again; `true` once nothing keeps it down.

@@ -10,12 +10,9 @@ use crate::{
         fleet::{Fleet, HEAD, WORKER},
         launch::{Ground, Need, Subnet, revision, volume_name},
     },
-    resources::{
-        Change,
-        instance::{Instance, InstanceChange, InstanceState},
-    },
+    resources::instance::{Instance, InstanceState},
     tags,
-    validate::preferred_head_address,
+    validate::{Network, preferred_head_address},
 };
 
 /// How many refusals of its address a head waits through before it takes the next: a predecessor's interface is
@@ -28,7 +25,7 @@ pub(crate) fn plan<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet
     if !surplus.is_empty() {
         let ids: Vec<String> = surplus.iter().map(|head| head.id.clone()).collect();
         planner.find(Finding::repaired(&ids.join(", "), "is a second head"));
-        terminate(planner, Subject::Head, ids, "a cluster has one head");
+        planner.terminate(Subject::Head, &ids, "a cluster has one head");
     }
     let Some(head) = keep else {
         if !is_perhaps_there(planner, fleet) {
@@ -39,7 +36,7 @@ pub(crate) fn plan<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet
     match super::workers::fault(planner, head) {
         Some(fault) => {
             planner.find(Finding::repaired(&head.id, format!("the head {fault}")));
-            terminate(planner, Subject::Head, vec![head.id.clone()], &fault);
+            planner.terminate(Subject::Head, std::slice::from_ref(&head.id), &fault);
             return None;
         }
         None => super::workers::bring_up(planner, Subject::Head, &[head]),
@@ -76,17 +73,6 @@ pub(crate) fn choose<'a>(heads: &[&'a Instance]) -> (Option<&'a Instance>, Vec<&
     (keep, surplus.copied().collect())
 }
 
-/// Plans to terminate machines.
-pub(crate) fn terminate(planner: &mut Planner<'_>, subject: Subject, ids: Vec<String>, reason: &str) {
-    planner.change(
-        subject,
-        Change::Instance(InstanceChange::Terminate {
-            ids,
-            reason: reason.into(),
-        }),
-    );
-}
-
 fn launch(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     let Some(ground) = ground else {
         planner.wait(
@@ -96,14 +82,22 @@ fn launch(planner: &mut Planner<'_>, ground: Option<&Ground>) {
         );
         return;
     };
+    if planner.unseen(None) > 0 {
+        let message = "a head was launched and is not to be seen yet";
+        planner.wait(Subject::Head, Reason::MachinesPending, message);
+        return;
+    }
     let cluster = planner.cluster();
     let spec = &cluster.head;
     let subnet = match &spec.subnet {
         Some(name) => ground.subnets.iter().find(|subnet| subnet.name == *name),
-        None => ground.subnets.first(),
+        None => ground
+            .subnets
+            .iter()
+            .find(|subnet| subnet.name == first_subnet(&cluster.network)),
     };
     let Some(subnet) = subnet else {
-        let name = spec.subnet.as_deref().unwrap_or("any");
+        let name = spec.subnet.as_deref().unwrap_or(first_subnet(&cluster.network));
         planner.wait(
             Subject::Head,
             Reason::DependencyPending,
@@ -139,6 +133,14 @@ fn launch(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     planner.launch(ground, &need);
 }
 
+fn first_subnet(network: &Network) -> &str {
+    let first = match network {
+        Network::Own { subnets, .. } => subnets.first().map(|subnet| &subnet.name),
+        Network::Existing { subnet_ids, .. } => subnet_ids.first(),
+    };
+    first.map(String::as_str).unwrap_or_default()
+}
+
 /// The private address of the next head: the last one's, else the preferred one; another only when somebody holds it.
 fn address(planner: &mut Planner<'_>, subnet: &Subnet) -> Option<Ipv4Addr> {
     let observed = planner.observed();
@@ -160,9 +162,7 @@ fn address(planner: &mut Planner<'_>, subnet: &Subnet) -> Option<Ipv4Addr> {
     };
     if let Some(lost) = holder(first).filter(|machine| machine.is_lost()) {
         let timeout = planner.inputs.limits.stop_timeout;
-        let stuck = lost
-            .transition_at
-            .is_some_and(|at| planner.inputs.now.duration_since(at).unsigned_abs() > timeout);
+        let stuck = lost.transition_at.is_some_and(|at| planner.since(at) > timeout);
         if !stuck {
             let message = format!(
                 "{} is still shutting down and holds the head's address {first}",

@@ -203,6 +203,8 @@ pub enum InstanceChange {
         ids: Vec<String>,
         /// Without waiting for their operating system.
         force: bool,
+        /// When it was planned: from then on they are stopping.
+        at: Timestamp,
     },
     /// Terminate machines.
     Terminate {
@@ -210,6 +212,8 @@ pub enum InstanceChange {
         ids: Vec<String>,
         /// Why, for people.
         reason: String,
+        /// Whether AWS knows them so long that one it does not find is gone, and not only too new to be found.
+        absent_is_gone: bool,
     },
 }
 
@@ -226,13 +230,13 @@ impl fmt::Display for InstanceChange {
                 launch.number
             ),
             Self::Start { ids, .. } => write!(f, "start {}", ids.join(", ")),
-            Self::Stop { ids, force } => write!(
+            Self::Stop { ids, force, .. } => write!(
                 f,
                 "{} {}",
                 if *force { "force to stop" } else { "stop" },
                 ids.join(", ")
             ),
-            Self::Terminate { ids, reason } => write!(f, "terminate {}: {reason}", ids.join(", ")),
+            Self::Terminate { ids, reason, .. } => write!(f, "terminate {}: {reason}", ids.join(", ")),
         }
     }
 }
@@ -285,7 +289,14 @@ impl ResourceChange for InstanceChange {
                     }
                 }
             }
-            Self::Stop { ids, .. } => enter(items, ids, &[S::Running, S::Pending], S::Stopping),
+            Self::Stop { ids, at, .. } => {
+                enter(items, ids, &[S::Running, S::Pending], S::Stopping);
+                for id in ids {
+                    if let Some(machine) = items.get_mut(id).filter(|machine| machine.state == S::Stopping) {
+                        machine.transition_at = Some(*at);
+                    }
+                }
+            }
             Self::Terminate { ids, .. } if *answer == Answer::Gone => enter(
                 items,
                 ids,
@@ -322,7 +333,7 @@ impl InstanceChange {
                 let request = ec2.start_instances().set_instance_ids(Some(ids.clone())).send();
                 gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
             }
-            Self::Stop { ids, force } => {
+            Self::Stop { ids, force, .. } => {
                 let request = ec2
                     .stop_instances()
                     .set_instance_ids(Some(ids.clone()))
@@ -330,9 +341,17 @@ impl InstanceChange {
                     .send();
                 gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
             }
-            Self::Terminate { ids, .. } => {
+            Self::Terminate {
+                ids, absent_is_gone, ..
+            } => {
                 let request = ec2.terminate_instances().set_instance_ids(Some(ids.clone())).send();
-                gone(gate.send(self.call(), &subject, request).await)
+                let answer = gate.send(self.call(), &subject, request).await;
+                // If one of several is not found, EC2 terminates none of them.
+                if *absent_is_gone && ids.len() == 1 {
+                    gone(answer)
+                } else {
+                    answer.map(|_| Answer::Done)
+                }
             }
         }
     }

@@ -12,7 +12,6 @@ use crate::{
     },
     resources::{
         Change,
-        head::terminate,
         instance::{Instance, InstanceChange, InstanceState},
     },
     tags,
@@ -24,13 +23,9 @@ pub(crate) fn plan(planner: &mut Planner<'_>, ground: Option<&Ground>, fleet: &F
     let cluster = planner.cluster();
     for (name, machines) in &fleet.workers {
         if cluster.groups.iter().all(|group| group.name != *name) {
-            let ids = machines.iter().map(|machine| machine.id.clone()).collect();
-            terminate(
-                planner,
-                Subject::Workers,
-                ids,
-                &format!("group {name} is no longer in the spec"),
-            );
+            let ids: Vec<String> = machines.iter().map(|machine| machine.id.clone()).collect();
+            let reason = format!("group {name} is no longer in the spec");
+            planner.terminate(Subject::Workers, &ids, &reason);
         }
     }
     let mut missing = Vec::new();
@@ -78,7 +73,7 @@ impl Room {
             .sum();
         let launches = planner.observed().ledger.launches.iter();
         let groups: BTreeSet<&str> = launches.filter_map(|launch| launch.group.as_deref()).collect();
-        let unseen: usize = groups.iter().map(|group| unseen(planner, group)).sum();
+        let unseen: usize = groups.iter().map(|group| planner.unseen(Some(group))).sum();
         let placed: usize = fleet.workers.values().map(Vec::len).sum();
         Self {
             unplaced: fleet.unassigned.len(),
@@ -107,14 +102,6 @@ impl Room {
     }
 }
 
-/// How many machines of a group were launched and are not to be seen yet.
-fn unseen(planner: &Planner<'_>, group: &str) -> usize {
-    let (observed, limits) = (planner.observed(), planner.inputs.limits);
-    let may_lag = observed.machine_sweep_age.saturating_add(limits.consistency_window);
-    let shown_since = planner.inputs.now - SignedDuration::try_from(may_lag).unwrap_or_default();
-    observed.ledger.unseen(Some(group), &observed.inventory, shown_since) as usize
-}
-
 /// Plans for the machines that a group has; returns how many it misses.
 fn tend(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], head: Option<&Instance>) -> usize {
     let (faulty, healthy): (Vec<&Instance>, Vec<&Instance>) =
@@ -125,18 +112,18 @@ fn tend(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], 
             &machine.id,
             format!("worker of group {} {fault}", group.name),
         ));
-        terminate(planner, Subject::Workers, vec![machine.id.clone()], &fault);
+        planner.terminate(Subject::Workers, std::slice::from_ref(&machine.id), &fault);
     }
     let wanted = group.replicas as usize;
     let surplus = surplus(&healthy, wanted);
     if !surplus.is_empty() {
-        let ids = surplus.iter().map(|machine| machine.id.clone()).collect();
+        let ids: Vec<String> = surplus.iter().map(|machine| machine.id.clone()).collect();
         let reason = format!(
             "group {} has {} machines, {wanted} are asked for",
             group.name,
             healthy.len()
         );
-        terminate(planner, Subject::Workers, ids, &reason);
+        planner.terminate(Subject::Workers, &ids, &reason);
     }
     let kept: Vec<&Instance> = healthy
         .iter()
@@ -146,7 +133,7 @@ fn tend(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], 
     bring_up(planner, Subject::Workers, &kept);
     outdated(planner, group, &kept, head);
 
-    let unseen = unseen(planner, &group.name);
+    let unseen = planner.unseen(Some(&group.name));
     // A faulty machine counts until it is on its way out, which its termination makes it within this very pass.
     if unseen > 0 || !faulty.is_empty() {
         planner.wait(
@@ -201,10 +188,17 @@ fn launch(
 
 /// Why a machine cannot be kept, if it cannot.
 pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String> {
+    let observed = planner.observed();
     // By the time of the look: what came after it nobody has seen.
-    let age = SignedDuration::try_from(planner.observed().machine_sweep_age).unwrap_or(SignedDuration::MAX);
+    let age = SignedDuration::try_from(observed.machine_sweep_age).unwrap_or(SignedDuration::MAX);
     let seen_at = planner.inputs.now.saturating_sub(age).unwrap_or(Timestamp::MIN);
-    let pending_for = seen_at.duration_since(machine.launched_at);
+    // The launch time is by AWS's clock, the record by ours: with ours ahead, a new machine would look old.
+    let mut launches = observed.ledger.launches.iter();
+    let recorded = launches.find(|launch| Some(launch.number) == machine.launch());
+    let launched_at = recorded.map_or(machine.launched_at, |launch| {
+        launch.recorded_at.max(machine.launched_at)
+    });
+    let pending_for = seen_at.duration_since(launched_at);
     match machine.state {
         InstanceState::Running if machine.impaired => Some("fails EC2's status checks".into()),
         InstanceState::Pending if pending_for > limit(planner) => Some(format!(
@@ -246,7 +240,7 @@ pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[
     };
     let stopped: Vec<String> = in_state(InstanceState::Stopped).collect();
     if !stopped.is_empty() {
-        start(planner, subject, stopped);
+        planner.start(subject, &stopped);
     }
     let pending: Vec<String> = in_state(InstanceState::Pending).collect();
     if !pending.is_empty() {
@@ -261,33 +255,14 @@ pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[
             .filter(|machine| machine.state == InstanceState::Pending)
             .map(|machine| machine.launched_at)
             .min();
-        let age = oldest.map_or(std::time::Duration::ZERO, |at| {
-            planner.inputs.now.duration_since(at).unsigned_abs()
-        });
+        let age = oldest.map_or(std::time::Duration::ZERO, |at| planner.since(at));
         planner.check_in(limit.saturating_sub(age) + std::time::Duration::from_secs(1));
     }
-    let stopping: Vec<String> = in_state(InstanceState::Stopping).collect();
-    if !stopping.is_empty() {
-        let message = format!("{} stopping: started again once stopped", stopping.join(", "));
-        planner.wait(subject, Reason::InTransition, message);
-    }
-}
-
-/// Together in one call; one by one when AWS refused that, so that one machine does not hold back the others.
-fn start(planner: &mut Planner<'_>, subject: Subject, ids: Vec<String>) {
-    let at = planner.inputs.now;
-    let together = InstanceChange::Start { ids: ids.clone(), at };
-    let refused = planner
-        .observed()
-        .refusals
-        .contains_key(&format!("StartInstances {}", ids.join(",")));
-    if refused && ids.len() > 1 {
-        for id in ids {
-            planner.change(subject, Change::Instance(InstanceChange::Start { ids: vec![id], at }));
-        }
-    } else {
-        planner.change(subject, Change::Instance(together));
-    }
+    let stopping = machines
+        .iter()
+        .filter(|machine| machine.state == InstanceState::Stopping);
+    let stopping: Vec<&Instance> = stopping.copied().collect();
+    planner.await_stop(subject, &stopping, ": started again once stopped");
 }
 
 /// Tells which machines were made from an older wish; they go on until they are replaced.

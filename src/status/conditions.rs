@@ -215,6 +215,7 @@ fn subject_of(action: &Action) -> Subject {
         },
         Action::CreateKey => Subject::Key,
         Action::RecordLaunches(_)
+        | Action::CloseLaunches(_)
         | Action::HoldLaunches { .. }
         | Action::AddFinalizer
         | Action::RemoveFinalizer

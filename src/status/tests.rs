@@ -93,6 +93,7 @@ impl Pass {
             clean_sweeps: 0,
             sweep_age: Duration::ZERO,
             machine_sweep_age: Duration::ZERO,
+            seen_after_launches: None,
         };
         Self {
             object: object(&json!({})),

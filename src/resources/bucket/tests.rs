@@ -143,6 +143,7 @@ impl World {
             clean_sweeps: 0,
             sweep_age: std::time::Duration::ZERO,
             machine_sweep_age: std::time::Duration::ZERO,
+            seen_after_launches: None,
         };
         let mut world = Self {
             s3: FakeS3::default(),
@@ -175,15 +176,13 @@ impl World {
     }
 
     fn plan(&self) -> Plan {
-        let mut planner = Planner {
-            inputs: Inputs {
-                cluster: &self.cluster,
-                observed: &self.observed,
-                limits: &Limits::default(),
-                now: self.now,
-            },
-            plan: Plan::default(),
-        };
+        let limits = Limits::default();
+        let mut planner = Planner::new(Inputs {
+            cluster: &self.cluster,
+            observed: &self.observed,
+            limits: &limits,
+            now: self.now,
+        });
         if self.cluster.deleting {
             plan_deletion(&mut planner);
         } else {
