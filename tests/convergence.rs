@@ -318,3 +318,73 @@ async fn where_there_is_no_capacity_the_next_type_is_tried_and_a_partial_launch_
     let launches = launches.iter().filter(|change| matches!(change, Change::Instance(_)));
     assert_eq!(launches.count(), 3, "the head, two and one");
 }
+
+/// Makes every change whose line begins so fail, and counts them; after a thousand the pass is ended.
+fn refuse_all(world: &World, beginning: &'static str, class: ErrorClass) -> (Arc<AtomicUsize>, CancellationToken) {
+    let (count, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+    let (counted, ends) = (Arc::clone(&count), stop.clone());
+    world.fake.fail_by(move |change| {
+        if !change.to_string().starts_with(beginning) {
+            return None;
+        }
+        if counted.fetch_add(1, Ordering::Relaxed) > 1000 {
+            ends.cancel();
+        }
+        Some(Fault::Refused(class))
+    });
+    (count, stop)
+}
+
+#[tokio::test]
+async fn many_refusals_are_no_loop() {
+    let world = world(Habits::default(), vec![]);
+    let wish = Wish {
+        groups: vec![80],
+        elastic: false,
+    };
+    let mut object = Object::new("lab", UID, &wish.spec());
+    world.converge(&mut object).await;
+    object.change(|spec| spec.suspend = true);
+    world.converge(&mut object).await;
+    object.change(|spec| spec.suspend = false);
+    let (count, stop) = refuse_all(&world, "start ", ErrorClass::Capacity);
+    world.pass(&mut object, &stop).await;
+    let made = count.load(Ordering::Relaxed);
+    assert!(made < 250, "{made} calls to start 81 machines");
+}
+
+#[tokio::test]
+async fn what_a_dead_process_launched_unseen_is_not_left_behind_in_somebodys_network() {
+    let habits = Habits {
+        lag: Duration::from_secs(1),
+        ..Habits::default()
+    };
+    let world = world(habits, vec![]);
+    let mut spec = Wish {
+        groups: vec![],
+        elastic: false,
+    }
+    .spec();
+    spec["network"] = json!({"existing": {"vpcId": "vpc-theirs", "subnetIds": ["subnet-theirs"]}});
+    let mut object = Object::new("lab", UID, &spec);
+    let stop = CancellationToken::new();
+    let ends = stop.clone();
+    world.fake.fail_by(move |change| {
+        let is_launch = change.to_string().starts_with("launch ");
+        if is_launch {
+            ends.cancel();
+        }
+        is_launch.then_some(Fault::AnswerLost)
+    });
+    while !stop.is_cancelled() {
+        world.pass(&mut object, &stop).await;
+    }
+    assert_eq!(live(&world.fake.inventory()), 1);
+    world.fake.recover();
+    object.restart();
+    object.delete();
+    world.converge(&mut object).await;
+    assert_eq!(live(&world.fake.inventory()), 0);
+    let left = world.holds(UID);
+    assert_eq!((left.security_group.ours.len(), left.key_pair.ours.len()), (0, 0));
+}

@@ -207,9 +207,7 @@ proptest! {
             let before = |group: Option<&str>| scenario.machines_of(group);
             prop_assert!(count(&scenario, None) <= before(None).max(1));
             for (group, replicas) in &groups {
-                // An open launch of an earlier wish may still stand; nothing new is added above the wish.
-                let open = scenario.open_count(group);
-                let asked = before(Some(group)).max(*replicas).max(before(Some(group)) + open);
+                let asked = before(Some(group)).max(*replicas);
                 prop_assert!(count(&scenario, Some(group)) <= asked, "{group}: {:?}", scenario.lines());
             }
         }

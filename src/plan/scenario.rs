@@ -320,14 +320,6 @@ impl Scenario {
         machines.map_or(0, |machines| u32::try_from(machines.len()).unwrap())
     }
 
-    /// How many machines the open launches of this group ask for.
-    pub(crate) fn open_count(&self, group: &str) -> u32 {
-        let launches = self.observed.ledger.launches.iter();
-        let open =
-            launches.filter(|launch| launch.state == LaunchState::Open && launch.group.as_deref() == Some(group));
-        open.map(|launch| launch.count).sum()
-    }
-
     /// Every machine passes its status checks again.
     pub(crate) fn heal(&mut self) {
         self.observed

@@ -133,7 +133,7 @@ impl Object {
         };
         Self {
             cluster,
-            memory: Memory::new(Instant::now()),
+            memory: Memory::of_new_object(Instant::now()),
             kept,
         }
     }
