@@ -52,7 +52,7 @@ impl<'a> Planner<'a> {
         match observed.seen_after_launches {
             Some(after) if after > window => self.act(Subject::Cluster, Action::CloseLaunches(unwanted)),
             after => {
-                self.check_in(window.saturating_sub(after.unwrap_or_default()) + std::time::Duration::from_secs(1))
+                self.check_in(window.saturating_sub(after.unwrap_or_default()) + std::time::Duration::from_secs(1));
             }
         }
     }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan};
 use crate::{
-    api::{BucketDeletion, Launch, LaunchState, PublicAddress, RayClusterStatus, VolumeSpec},
+    api::{BucketDeletion, Launch, PublicAddress, RayClusterStatus, VolumeSpec},
     aws::Image,
     observe::{KeySecret, Ledger, Observed, Source},
     resources::{
