@@ -235,7 +235,7 @@ impl<'a> Execution<'a> {
             state.observed.machine_sweep_age = ages.1.saturating_add(elapsed);
             let now_planned = plan(&state.observed, self.clock.now());
             if state.interrupted.is_none() {
-                self.tell_drift(&now_planned, &mut state);
+                self.tell_findings(&now_planned, &mut state);
                 for action in &now_planned.actions {
                     if state.in_flight.len() >= self.bounds.width {
                         break;
@@ -274,17 +274,20 @@ impl<'a> Execution<'a> {
     }
 
     /// Tells what differs and is about to be put right, each thing once: when it is done, nothing shows it any more.
-    fn tell_drift(&self, plan: &Plan, state: &mut State) {
+    /// So with what is left behind when the cluster goes.
+    fn tell_findings(&self, plan: &Plan, state: &mut State) {
         if plan.actions.is_empty() {
             return;
         }
-        for found in plan
-            .findings
-            .iter()
-            .filter(|found| found.outcome == plan::Outcome::Repaired)
-        {
+        let is_end = plan.actions.contains(&Action::RemoveFinalizer);
+        for found in &plan.findings {
+            let event = match found.outcome {
+                plan::Outcome::Repaired => Event::drift(found),
+                plan::Outcome::Kept if is_end => Event::left_behind(found),
+                plan::Outcome::Kept | plan::Outcome::Outdated => continue,
+            };
             if state.told.insert((found.id.clone(), found.what.clone())) {
-                self.kubernetes.publish(Event::drift(found));
+                self.kubernetes.publish(event);
             }
         }
     }

@@ -49,6 +49,14 @@ impl Event {
         Self::new(true, "Drifted", &action, &format!("{what}; it is being put right"))
     }
 
+    /// The Event of something that may have been a deleted cluster's and stays, since nothing proves it.
+    #[must_use]
+    pub fn left_behind(finding: &Finding) -> Self {
+        let what = format!("{} {}", finding.id, finding.what);
+        let action = format!("Leave/{}", fingerprint(&what));
+        Self::new(true, "LeftBehind", &action, &format!("{what}: it is left as it is"))
+    }
+
     /// The Event of an action and what came of it; `None` where there is nothing to tell.
     #[must_use]
     pub fn of(action: &Action, result: &Result<Effect, Failure>) -> Option<Self> {

@@ -335,6 +335,22 @@ async fn what_differed_is_told_once_before_it_is_put_right() {
 }
 
 #[tokio::test]
+async fn what_stays_when_a_cluster_goes_is_told_before() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let plan = |observed: &Observed, _: Timestamp| Plan {
+        actions: Vec::from_iter(observed.has_finalizer.then_some(Action::RemoveFinalizer)),
+        findings: vec![plan::Finding::kept("key-1", "has the name of this cluster's key pair")],
+        ..Plan::default()
+    };
+    let leaving = Observed {
+        has_finalizer: true,
+        ..observed(&[])
+    };
+    bench.run(leaving, plan).await;
+    assert_eq!(bench.kubernetes.reasons(), ["LeftBehind"]);
+}
+
+#[tokio::test]
 async fn a_success_ends_the_row_of_failures() {
     let bench = Bench::new(FakeAws::refusing(&[]));
     let mut before = observed(&["vpc-1"]);
