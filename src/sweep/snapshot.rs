@@ -91,7 +91,8 @@ impl Snapshot {
     }
 
     /// Ids of live things of this installation that carry the name of a cluster and another uid. Buckets that outlived
-    /// their cluster are none of these, and in a VPC of the user's another installation may have a cluster of this name.
+    /// their cluster are none of these, and in a VPC of the user's another installation may have a cluster of this
+    /// name.
     #[must_use]
     pub fn predecessors(&self, id: &ClusterId) -> Vec<String> {
         let path = id.path();
