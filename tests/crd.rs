@@ -68,7 +68,7 @@ fn every_rule_has_a_case() {
     let rules = rules();
     let covered: BTreeSet<Rule> = cases().iter().map(|case| rule_of(case, &rules)).collect();
     let lacking: Vec<_> = rules.iter().filter(|rule| !covered.contains(rule)).collect();
-    assert!(lacking.is_empty(), "without a case in tests/crd/cases.rs: {lacking:#?}");
+    assert!(lacking.is_empty(), "without a case in tests/crd/cases: {lacking:#?}");
 }
 
 #[tokio::test]
