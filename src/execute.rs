@@ -111,7 +111,9 @@ impl fmt::Display for Effect {
             }
             Self::Aws(Answer::Gone) => f.write_str("was gone already"),
             Self::Aws(Answer::LaunchedBefore) => f.write_str("was launched before"),
-            Self::Aws(Answer::Done | Answer::Bucket(_)) | Self::Key(_) | Self::Kubernetes => f.write_str("done"),
+            Self::Aws(Answer::Done | Answer::Bucket(_) | Answer::InTheWay(_)) | Self::Key(_) | Self::Kubernetes => {
+                f.write_str("done")
+            }
         }
     }
 }

@@ -357,7 +357,7 @@ pub struct RetryDelays {
     pub throttled_max: Duration,
     /// No capacity.
     pub capacity: Duration,
-    /// The resource is between two states.
+    /// The resource is between two states, or in use; ten times as long once that does not look as if it passed.
     pub waiting: Duration,
     /// A person has to act: first delay, doubled with each.
     pub terminal: Duration,
@@ -396,6 +396,7 @@ impl RetryDelays {
             }
             ErrorClass::Throttled => doubled(self.throttled, self.throttled_max),
             ErrorClass::Capacity => return self.capacity,
+            ErrorClass::Waiting if times > Refusal::PATIENCE => self.waiting.saturating_mul(10),
             ErrorClass::Waiting => self.waiting,
             ErrorClass::Terminal => doubled(self.terminal, self.terminal_max),
         };

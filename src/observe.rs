@@ -155,3 +155,9 @@ pub struct Refusal {
     /// Not tried again before.
     pub until: Timestamp,
 }
+
+impl Refusal {
+    /// How often in a row something may be in use, or between two states, before it does not look as if that passed: it
+    /// is tried every few seconds, and what goes away with machines and services takes up to a minute.
+    pub const PATIENCE: u32 = 20;
+}

@@ -84,6 +84,7 @@ fn somebody_elses(inventory: &mut Inventory) {
         cidr: "10.0.0.0/16".into(),
         dns_support: true,
         dns_hostnames: false,
+        in_the_way: None,
         tags: tags.clone(),
     };
     inventory.vpc.ours.insert(vpc.id.clone(), vpc);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use aws_sdk_ec2::types::{RouteTable, VpcEndpointType};
 use aws_sdk_s3::primitives::ByteStream;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::api::events::v1::Event;
@@ -211,6 +212,53 @@ async fn a_foreign_interface_blocks_by_name_and_the_rest_is_gone_already() {
     scene.space.wait_until_gone("lab", PATIENCE).await;
     assert_eq!(counts(&scene).await, BTreeMap::from(KEPT));
     assert_eq!(violations(&scene.aws), []);
+}
+
+#[tokio::test]
+async fn what_is_never_swept_is_found_and_named_when_aws_keeps_the_vpc() {
+    let scene = Scene::start().await;
+    scene.space.ready_lab().await;
+    let made = scene.made().await;
+    let (ec2, vpc) = (scene.aws.ec2(), made["VPC"][0].clone());
+    // In the table that goes with the VPC, since ours goes before.
+    let tables = ec2.describe_route_tables().send().await.expect("the tables");
+    let is_main = |table: &&RouteTable| table.associations().iter().any(|each| each.main() == Some(true));
+    let mut tables = tables
+        .route_tables()
+        .iter()
+        .filter(|table| table.vpc_id() == Some(&vpc));
+    let main = tables.find(is_main).and_then(RouteTable::route_table_id);
+    let endpoint = ec2.create_vpc_endpoint().vpc_id(&vpc);
+    let endpoint = endpoint.vpc_endpoint_type(VpcEndpointType::Gateway);
+    let endpoint = endpoint.route_table_ids(main.expect("a main table"));
+    let endpoint = endpoint.service_name("com.amazonaws.ap-southeast-1.s3").send().await;
+    let endpoint = endpoint.expect("somebody makes an endpoint").vpc_endpoint;
+    let endpoint = endpoint.and_then(|made| made.vpc_endpoint_id).expect("it has an id");
+    let list = ec2.create_network_acl().vpc_id(&vpc).send().await;
+    let list = list.expect("somebody makes a network ACL").network_acl;
+    let list = list.and_then(|made| made.network_acl_id).expect("it has an id");
+
+    scene.space.delete("lab").await;
+    let named = |cluster: &RayCluster| {
+        condition(cluster, "DeletionBlocked").is_some_and(|each| {
+            each.reason == "ForeignResource" && [&vpc, &endpoint, &list].iter().all(|id| each.message.contains(*id))
+        })
+    };
+    scene
+        .space
+        .wait_until("lab", "DeletionBlocked names both", PATIENCE, named)
+        .await;
+    let left = counts(&scene).await;
+    assert_eq!((left.get("subnet"), left.get("VPC")), (None, Some(&1)), "{left:?}");
+    let tries = violations(&scene.aws).len();
+    assert!(tries <= 4, "it is not tried in a loop: {tries}");
+
+    let removed = ec2.delete_vpc_endpoints().vpc_endpoint_ids(&endpoint).send().await;
+    removed.expect("the endpoint is removed");
+    let removed = ec2.delete_network_acl().network_acl_id(&list).send().await;
+    removed.expect("the list is removed");
+    scene.space.wait_until_gone("lab", PATIENCE).await;
+    assert_eq!(counts(&scene).await, BTreeMap::from(KEPT));
 }
 
 #[tokio::test]

@@ -168,6 +168,7 @@ fn observed(vpc_ids: &[&str]) -> Observed {
         cidr: "10.0.0.0/16".into(),
         dns_support: false,
         dns_hostnames: false,
+        in_the_way: None,
         tags: Tags::new(),
     };
     let shelf = Shelf {

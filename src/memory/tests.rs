@@ -27,6 +27,7 @@ fn vpc(dns_hostnames: bool) -> Vpc {
         cidr: "10.0.0.0/16".into(),
         dns_support: true,
         dns_hostnames,
+        in_the_way: None,
         tags: Tags::new(),
     }
 }
@@ -185,6 +186,10 @@ fn each_class_has_its_delay_and_none_grows_for_ever() {
         (180, 180)
     );
     assert_eq!(after(ErrorClass::Terminal, 1000), 3600);
+    assert_eq!(
+        (after(ErrorClass::Waiting, 20), after(ErrorClass::Waiting, 21)),
+        (3, 30)
+    );
     assert_eq!(delays.after(ErrorClass::Terminal, 1, 0.0), Duration::from_secs(30));
 }
 

@@ -1,5 +1,7 @@
 //! What a person can do about a refusal of AWS, by its error code.
 
+use crate::resources::Kind;
+
 /// One sentence, or `None` where AWS's own words say it.
 #[must_use]
 pub(super) fn advice(code: &str) -> Option<&'static str> {
@@ -28,6 +30,36 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
     })
 }
 
+/// Where a person finds what is in the way of deleting something of this kind, where Rayward has not found it.
+#[must_use]
+pub(super) fn where_to_look(kind: Kind) -> Option<&'static str> {
+    Some(match kind {
+        Kind::Vpc => {
+            "look in the VPC console, filtered by this VPC, at endpoints, peering connections, network ACLs, NAT, VPN, \
+             carrier and transit gateways, firewalls and service networks"
+        }
+        Kind::Subnet => {
+            "look in the EC2 console under network interfaces, filtered by this subnet; those of load balancers, NAT \
+             gateways, endpoints, functions and file systems go with these, and of a shared subnet only their owner \
+             sees them"
+        }
+        Kind::SecurityGroup => {
+            "look in the EC2 console under network interfaces and security groups, filtered by this group; a rule in a \
+             peered VPC may name it too"
+        }
+        Kind::InternetGateway => {
+            "look in the EC2 console under Elastic IPs and network interfaces, filtered by its VPC: a public address \
+             is still mapped"
+        }
+        Kind::RouteTable => {
+            "look in the VPC console at its associations, with subnets and with gateways, and at gateway endpoints"
+        }
+        Kind::NetworkInterface | Kind::KeyPair | Kind::Address | Kind::Volume | Kind::Instance | Kind::Bucket => {
+            return None;
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -45,5 +77,17 @@ mod tests {
         assert!(advice("UnauthorizedOperation").is_some_and(|advice| advice.contains("allow")));
         assert_eq!(advice("InternalError"), None);
         assert_eq!(advice("RequestLimitExceeded"), None);
+    }
+
+    #[test]
+    fn of_everything_that_is_in_a_network_a_person_is_told_where_to_look() {
+        use Kind::{InternetGateway, RouteTable, SecurityGroup, Subnet, Vpc};
+        for kind in [Vpc, Subnet, SecurityGroup, InternetGateway, RouteTable] {
+            assert!(
+                where_to_look(kind).is_some_and(|place| place.contains("console")),
+                "{kind:?}"
+            );
+        }
+        assert_eq!(where_to_look(Kind::Bucket), None);
     }
 }

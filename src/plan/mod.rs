@@ -34,7 +34,7 @@ pub use waiting::{Finding, Outcome, Reason, Subject, Waiting};
 
 use crate::{
     api::Phase,
-    observe::Observed,
+    observe::{Observed, Refusal},
     resources::{Change, Resource},
     tags::{self, Tags},
     validate::ValidCluster,
@@ -119,6 +119,11 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
     planner.plan
 }
 
+/// Whether AWS refused because something else still uses what a change is about.
+fn is_in_use(refusal: &Refusal) -> bool {
+    refusal.code == "DependencyViolation"
+}
+
 /// A plan in the making; handed from resource to resource.
 #[derive(Debug)]
 pub struct Planner<'a> {
@@ -175,7 +180,12 @@ impl<'a> Planner<'a> {
             .filter(|refusal| refusal.until > self.inputs.now);
         if let Some(refusal) = refusal {
             self.check_in(refusal.until.duration_since(self.inputs.now).unsigned_abs());
-            self.plan.waiting.push(Waiting::refused(subject, refusal));
+            let waiting = if self.cluster().deleting && is_in_use(refusal) && refusal.times > Refusal::PATIENCE {
+                Waiting::in_use(subject, refusal)
+            } else {
+                Waiting::refused(subject, refusal)
+            };
+            self.plan.waiting.push(waiting);
         }
         refusal.is_some()
     }
@@ -185,6 +195,15 @@ impl<'a> Planner<'a> {
     pub fn is_refused_for_long(&self, subject: Subject) -> bool {
         let mut waiting = self.plan.waiting.iter();
         waiting.any(|waiting| waiting.subject == subject && waiting.reason.needs_person())
+    }
+
+    /// How often in a row AWS refused a change because something still uses what it is about.
+    #[must_use]
+    pub fn times_in_use(&self, change: &Change) -> u32 {
+        let refusal = self.observed().refusals.get(&Action::Aws(change.clone()).key());
+        refusal
+            .filter(|refusal| is_in_use(refusal))
+            .map_or(0, |refusal| refusal.times)
     }
 
     /// Says what is waited for.

@@ -157,6 +157,7 @@ fn interface(id: &str, subnet_id: &str) -> NetworkInterface {
         subnet_id: subnet_id.into(),
         group_ids: vec!["sg-default".into()],
         description: String::new(),
+        purpose: String::new(),
         instance_id: None,
         in_use: true,
         is_public: false,

@@ -283,6 +283,7 @@ impl Scenario {
             subnet_id: launch.subnet_id.clone(),
             group_ids: launch.security_group_ids.clone(),
             description: String::new(),
+            purpose: String::new(),
             instance_id: Some(id.clone()),
             in_use: true,
             is_public: launch.public_address,

@@ -1,6 +1,6 @@
 //! What a plan waits for and what it found: data, from which the status is made.
 
-use super::advice::advice;
+use super::advice::{advice, where_to_look};
 use crate::observe::Refusal;
 
 /// Which part of a cluster.
@@ -47,6 +47,23 @@ impl Waiting {
             subject,
             reason,
             message: told(&refusal.code, &refusal.message),
+        }
+    }
+}
+
+impl Waiting {
+    /// A deletion that AWS keeps refusing because of something that nobody has found.
+    #[must_use]
+    pub(super) fn in_use(subject: Subject, refusal: &Refusal) -> Self {
+        let words = refusal.message.trim_end_matches('.');
+        let message = match where_to_look(refusal.kind) {
+            Some(place) => format!("{words}: {place}, and remove what is in the way: then the deletion goes on"),
+            None => words.to_owned(),
+        };
+        Self {
+            subject,
+            reason: Reason::ForeignResource,
+            message,
         }
     }
 }

@@ -105,6 +105,8 @@ pub enum Answer {
     LaunchedBefore,
     /// What a bucket is, as far as it was looked at.
     Bucket(Box<bucket::Bucket>),
+    /// These are in the way, each with its id, for people.
+    InTheWay(Vec<String>),
 }
 
 macro_rules! registry {

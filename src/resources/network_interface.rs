@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use aws_sdk_ec2::types::NetworkInterfaceStatus;
+use aws_sdk_ec2::types::{NetworkInterfaceStatus, NetworkInterfaceType};
 use serde::Serialize;
 
 use super::{Answer, Change, Inventory, Kind, Resource, ResourceChange, gone};
@@ -27,8 +27,11 @@ pub struct NetworkInterface {
     pub subnet_id: String,
     /// Its security groups.
     pub group_ids: Vec<String>,
-    /// What it is, in the words of who made it: of a load balancer, for example, its name.
+    /// What it is, in the words of who made it: of a load balancer, for example, its name. Not kept of an instance's.
     pub description: String,
+    /// What AWS made it for and on whose behalf, for people, such as `lambda of 123456789012`. Not kept of an
+    /// instance's.
+    pub purpose: String,
     /// The instance to which it is attached.
     pub instance_id: Option<String>,
     /// Whether it is attached to anything.
@@ -124,6 +127,16 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<NetworkInterfa
 }
 
 fn from_sdk(scope: &Scope, interface: &aws_sdk_ec2::types::NetworkInterface) -> Option<NetworkInterface> {
+    let instance_id = interface
+        .attachment()
+        .and_then(|attachment| attachment.instance_id.clone());
+    let (description, purpose) = match instance_id {
+        Some(_) => (String::new(), String::new()),
+        None => (
+            interface.description().unwrap_or_default().to_owned(),
+            purpose(interface),
+        ),
+    };
     Some(NetworkInterface {
         id: interface.network_interface_id()?.to_owned(),
         vpc_id: interface.vpc_id().unwrap_or_default().to_owned(),
@@ -133,10 +146,9 @@ fn from_sdk(scope: &Scope, interface: &aws_sdk_ec2::types::NetworkInterface) -> 
             .iter()
             .filter_map(|group| group.group_id.clone())
             .collect(),
-        description: interface.description().unwrap_or_default().to_owned(),
-        instance_id: interface
-            .attachment()
-            .and_then(|attachment| attachment.instance_id.clone()),
+        description,
+        purpose,
+        instance_id,
         in_use: interface.status() != Some(&NetworkInterfaceStatus::Available),
         is_public: interface
             .association()
@@ -145,13 +157,26 @@ fn from_sdk(scope: &Scope, interface: &aws_sdk_ec2::types::NetworkInterface) -> 
     })
 }
 
+/// What kind of thing it belongs to, and who had it made: the service or account that asked for it, else its owner.
+fn purpose(interface: &aws_sdk_ec2::types::NetworkInterface) -> String {
+    let kind = interface.interface_type().map(NetworkInterfaceType::as_str);
+    let kind = kind.filter(|kind| *kind != NetworkInterfaceType::Interface.as_str());
+    let requester = interface.requester_id().filter(|requester| !requester.is_empty());
+    let by = requester.or(interface.owner_id()).map(|by| format!("of {by}"));
+    let words: Vec<&str> = kind.into_iter().chain(by.as_deref()).collect();
+    words.join(" ")
+}
+
 impl fmt::Display for NetworkInterface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "network interface {}", self.id)?;
-        match (&self.instance_id, self.description.as_str()) {
-            (Some(instance), _) => write!(f, " of {instance}"),
-            (None, "") => Ok(()),
-            (None, description) => write!(f, " ({description})"),
+        if let Some(instance) = &self.instance_id {
+            return write!(f, " of {instance}");
+        }
+        match (self.description.as_str(), self.purpose.as_str()) {
+            ("", "") => Ok(()),
+            (told, "") | ("", told) => write!(f, " ({told})"),
+            (description, purpose) => write!(f, " ({description}; {purpose})"),
         }
     }
 }
@@ -200,5 +225,38 @@ pub fn plan_deletion(planner: &mut Planner<'_>) {
                 Change::NetworkInterface(NetworkInterfaceChange::Delete { id }),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::{NetworkInterface as Sdk, NetworkInterfaceAttachment};
+
+    use super::*;
+
+    fn told(interface: aws_sdk_ec2::types::builders::NetworkInterfaceBuilder) -> String {
+        let interface = interface.network_interface_id("eni-1").owner_id("111122223333").build();
+        from_sdk(&Scope::default(), &interface).unwrap().to_string()
+    }
+
+    #[test]
+    fn a_person_reads_what_an_interface_is_for_and_who_had_it_made() {
+        let gateway = Sdk::builder()
+            .interface_type(NetworkInterfaceType::NatGateway)
+            .description("Interface for NAT Gateway nat-1");
+        assert_eq!(
+            told(gateway),
+            "network interface eni-1 (Interface for NAT Gateway nat-1; natGateway of 111122223333)"
+        );
+        let balancer = Sdk::builder()
+            .interface_type(NetworkInterfaceType::Interface)
+            .description("ELB app/web/1")
+            .requester_id("amazon-elb");
+        assert_eq!(told(balancer), "network interface eni-1 (ELB app/web/1; of amazon-elb)");
+        let bare = Sdk::builder().description("");
+        assert_eq!(told(bare), "network interface eni-1 (of 111122223333)");
+        let attachment = NetworkInterfaceAttachment::builder().instance_id("i-1").build();
+        let machine = Sdk::builder().description("eth0").attachment(attachment);
+        assert_eq!(told(machine), "network interface eni-1 of i-1");
     }
 }

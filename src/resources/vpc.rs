@@ -1,5 +1,7 @@
 //! The VPC that Rayward makes for a cluster, with DNS support and DNS host names.
 
+mod dependants;
+
 use std::{collections::BTreeMap, fmt};
 
 use aws_sdk_ec2::types::{AttributeBooleanValue, ResourceType, VpcAttributeName};
@@ -29,6 +31,8 @@ pub struct Vpc {
     pub dns_support: bool,
     /// Whether its machines have names.
     pub dns_hostnames: bool,
+    /// What of others is in the way of its deletion and is not swept, each with its id; `None` while nobody looked.
+    pub in_the_way: Option<Vec<String>>,
     /// Its tags.
     pub tags: Tags,
 }
@@ -68,6 +72,11 @@ pub enum VpcChange {
         /// Which.
         id: String,
     },
+    /// Look for what is in the way of its deletion.
+    FindDependants {
+        /// Which.
+        id: String,
+    },
     /// Delete it.
     Delete {
         /// Which.
@@ -81,6 +90,7 @@ impl fmt::Display for VpcChange {
             Self::Create { cidr, .. } => write!(f, "create VPC {cidr}"),
             Self::EnableDnsSupport { id } => write!(f, "enable DNS support of {id}"),
             Self::EnableDnsHostnames { id } => write!(f, "enable DNS host names of {id}"),
+            Self::FindDependants { id } => write!(f, "look for what is in the way of deleting {id}"),
             Self::Delete { id } => write!(f, "delete VPC {id}"),
         }
     }
@@ -93,6 +103,7 @@ impl ResourceChange for VpcChange {
         match self {
             Self::Create { .. } => AwsCall::CreateVpc,
             Self::EnableDnsSupport { .. } | Self::EnableDnsHostnames { .. } => AwsCall::ModifyVpcAttribute,
+            Self::FindDependants { .. } => AwsCall::DescribeVpcEndpoints,
             Self::Delete { .. } => AwsCall::DeleteVpc,
         }
     }
@@ -102,7 +113,7 @@ impl ResourceChange for VpcChange {
             Self::Create { .. } => ROLE.into(),
             Self::EnableDnsSupport { id } => format!("{id} DNS support"),
             Self::EnableDnsHostnames { id } => format!("{id} DNS host names"),
-            Self::Delete { id } => id.clone(),
+            Self::FindDependants { id } | Self::Delete { id } => id.clone(),
         }
     }
 
@@ -115,6 +126,7 @@ impl ResourceChange for VpcChange {
                     // What a new VPC has on AWS.
                     dns_support: true,
                     dns_hostnames: false,
+                    in_the_way: None,
                     tags: tags.clone(),
                 });
             }
@@ -124,10 +136,15 @@ impl ResourceChange for VpcChange {
             (Self::EnableDnsHostnames { id }, _) => {
                 items.entry(id.clone()).and_modify(|vpc| vpc.dns_hostnames = true);
             }
+            (Self::FindDependants { id }, Answer::InTheWay(found)) => {
+                items
+                    .entry(id.clone())
+                    .and_modify(|vpc| vpc.in_the_way = Some(found.clone()));
+            }
             (Self::Delete { id }, _) => {
                 items.remove(id);
             }
-            (Self::Create { .. }, _) => {}
+            (Self::Create { .. } | Self::FindDependants { .. }, _) => {}
         }
     }
 }
@@ -155,6 +172,7 @@ impl VpcChange {
                 let request = ec2.modify_vpc_attribute().vpc_id(id).enable_dns_hostnames(on()).send();
                 gate.send(self.call(), id, request).await.map(|_| Answer::Done)
             }
+            Self::FindDependants { id } => Ok(Answer::InTheWay(dependants::find(clients, id).await?)),
             Self::Delete { id } => gone(gate.send(self.call(), id, ec2.delete_vpc().vpc_id(id).send()).await),
         }
     }
@@ -188,6 +206,7 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Vpc>, AwsError
                         cidr,
                         dns_support: true,
                         dns_hostnames: true,
+                        in_the_way: None,
                         tags,
                     },
                 );
@@ -271,16 +290,25 @@ fn dns(planner: &mut Planner<'_>, vpc: &Vpc) {
     planner.change(Subject::Network, Change::Vpc(change));
 }
 
+/// How often AWS says that an empty VPC is in use before it is looked for what else is in it: what was just deleted may
+/// count for some seconds.
+const LOOK_AFTER: u32 = 3;
+
 /// Plans the deletion of every VPC of the cluster that is empty, and names what of others keeps one from it.
 pub fn plan_deletion(planner: &mut Planner<'_>) {
     let inventory = &planner.observed().inventory;
     for vpc in inventory.vpc.ours.values() {
-        let foreign = inventory.foreign_content(&vpc.id);
+        let mut foreign = inventory.foreign_content(&vpc.id);
+        foreign.extend(vpc.in_the_way.iter().flatten().cloned());
         if !foreign.is_empty() {
             planner.blocked(&vpc.id, &foreign);
         } else if !inventory.has_content(&vpc.id) {
             let id = vpc.id.clone();
-            planner.change(Subject::Network, Change::Vpc(VpcChange::Delete { id }));
+            let deletion = Change::Vpc(VpcChange::Delete { id: id.clone() });
+            if vpc.in_the_way.is_none() && planner.times_in_use(&deletion) >= LOOK_AFTER {
+                planner.change(Subject::Network, Change::Vpc(VpcChange::FindDependants { id }));
+            }
+            planner.change(Subject::Network, deletion);
         }
     }
 }

@@ -396,6 +396,7 @@ async fn a_vpc_of_ours_that_no_status_names_is_looked_into_at_once_and_its_clust
         cidr: "10.0.0.0/16".into(),
         dns_support: true,
         dns_hostnames: true,
+        in_the_way: None,
         tags: tags_of("u-1"),
     }];
     running.track("u-1").await;

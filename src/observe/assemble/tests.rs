@@ -56,6 +56,7 @@ fn vpc(id: &str, tags: Tags) -> Vpc {
         cidr: "10.0.0.0/16".into(),
         dns_support: true,
         dns_hostnames: true,
+        in_the_way: None,
         tags,
     }
 }

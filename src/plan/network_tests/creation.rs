@@ -96,6 +96,7 @@ fn what_was_made_twice_goes_once_it_is_settled_and_only_when_unused() {
         cidr: "10.0.0.0/16".into(),
         dns_support: true,
         dns_hostnames: false,
+        in_the_way: None,
         tags: created(old),
     };
     inventory.vpc.ours.insert(double.id.clone(), double);

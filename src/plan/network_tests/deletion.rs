@@ -1,10 +1,15 @@
 //! A network that is taken down: in which order, and what of others is in the way.
 
-use super::{add_neighbours, interface, left_behind, made, rounds, waits};
+use jiff::SignedDuration;
+
+use super::{add_neighbours, interface, left_behind, made, only, rounds, waits};
 use crate::{
     api::PublicAddress,
+    aws::ErrorClass,
+    observe::Refusal,
     plan::{Action, Reason, scenario::Scenario},
     resources::{
+        Kind,
         instance::{InstanceState, sample},
         network_interface::NetworkInterface,
     },
@@ -103,6 +108,88 @@ fn an_interface_of_others_is_named_and_everything_else_goes() {
     lab.observed.inventory.network_interface.others.clear();
     rounds(&mut lab);
     assert_eq!(lab.observed.inventory.ids(), []);
+}
+
+/// A VPC that holds nothing any more by what was swept, which AWS would not delete so many times in a row.
+fn refused(times: u32) -> Scenario {
+    let mut lab = leaving();
+    let refusal = Refusal {
+        class: ErrorClass::Waiting,
+        kind: Kind::Vpc,
+        code: "DependencyViolation".into(),
+        message: "ec2:DeleteVpc vpc-3: DependencyViolation: The vpc 'vpc-3' has dependencies.".into(),
+        times: 1,
+        until: lab.now + SignedDuration::from_secs(3),
+    };
+    let key = "DeleteVpc vpc-3";
+    lab.observed.refusals.insert(key.into(), refusal);
+    rounds(&mut lab);
+    lab.observed.refusals.get_mut(key).unwrap().times = times;
+    lab
+}
+
+/// What a look at the VPC found.
+fn found(lab: &mut Scenario, what: &[&str]) {
+    let found = what.iter().map(|what| (*what).to_owned()).collect();
+    only(&mut lab.observed.inventory.vpc.ours).in_the_way = Some(found);
+}
+
+#[test]
+fn what_keeps_an_empty_vpc_is_looked_for_once_aws_insists_and_named() {
+    let mut lab = leaving();
+    let mut done = rounds(&mut lab).concat();
+    done.retain(|line| line.starts_with("look"));
+    assert_eq!(
+        done,
+        Vec::<String>::new(),
+        "nothing is looked for where nothing is refused"
+    );
+
+    assert_eq!(
+        refused(2).lines(),
+        Vec::<String>::new(),
+        "what was just deleted may count"
+    );
+    let mut lab = refused(3);
+    assert_eq!(lab.lines(), ["look for what is in the way of deleting vpc-3"]);
+    found(
+        &mut lab,
+        &["VPC endpoint vpce-1 to com.amazonaws.s3", "network ACL acl-1"],
+    );
+    let plan = lab.plan();
+    assert_eq!(plan.actions, []);
+    let message = "vpc-3 cannot be deleted before VPC endpoint vpce-1 to com.amazonaws.s3, network ACL acl-1, not of \
+                   this cluster: remove what is in the way, and the deletion goes on";
+    assert_eq!(waits(&plan), [(Reason::ForeignResource, message.to_owned())]);
+
+    // A look finds nothing any more.
+    found(&mut lab, &[]);
+    lab.now += SignedDuration::from_secs(4);
+    assert_eq!(lab.lines(), ["delete VPC vpc-3"]);
+}
+
+#[test]
+fn what_nobody_finds_is_a_persons_matter_who_is_told_where_to_look() {
+    for (times, reason) in [(20, Reason::InTransition), (21, Reason::ForeignResource)] {
+        let mut lab = refused(times);
+        found(&mut lab, &[]);
+        let plan = lab.plan();
+        assert_eq!(plan.actions, []);
+        assert_eq!(waits(&plan).len(), 1);
+        let (told, message) = waits(&plan).remove(0);
+        assert_eq!(told, reason);
+        assert!(message.contains("vpc-3"), "{message}");
+        assert_eq!(
+            message.contains("look in the VPC console"),
+            reason.needs_person(),
+            "{message}"
+        );
+    }
+    // While the cluster is to exist, one that was made twice is no reason to stop.
+    let mut lab = refused(21);
+    lab.cluster.deleting = false;
+    let is_told = |(reason, _): &(Reason, String)| *reason == Reason::ForeignResource;
+    assert!(!waits(&lab.plan()).iter().any(is_told));
 }
 
 #[test]

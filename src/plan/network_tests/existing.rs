@@ -24,6 +24,7 @@ fn guest() -> Scenario {
         cidr: "172.16.0.0/16".into(),
         dns_support: false,
         dns_hostnames: false,
+        in_the_way: None,
         tags: Tags::new(),
     };
     inventory.vpc.others.insert(vpc.id.clone(), vpc);

@@ -51,6 +51,7 @@ fn the_parts_of_the_network_are_named_and_stay_named_while_nobody_looks() {
         cidr: "10.0.0.0/16".into(),
         dns_support: true,
         dns_hostnames: true,
+        in_the_way: None,
         tags: tags::Tags::new(),
     };
     pass.observed.inventory.vpc.ours.insert(vpc.clone(), found);
