@@ -91,3 +91,69 @@ impl std::fmt::Debug for Gate {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    };
+
+    use aws_sdk_ec2::operation::create_vpc::CreateVpcError;
+
+    use super::*;
+
+    struct Switch(AtomicBool);
+
+    impl Fence for Switch {
+        fn may_change(&self) -> bool {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<(AwsCall, Option<ErrorClass>)>>);
+
+    impl Observer for Told {
+        fn call_ended(&self, call: AwsCall, class: Option<ErrorClass>, _: Duration) {
+            self.0.lock().unwrap().push((call, class));
+        }
+    }
+
+    fn gate(is_open: bool) -> (Gate, Arc<Told>) {
+        let told = Arc::new(Told::default());
+        let fence = Arc::new(Switch(AtomicBool::new(is_open)));
+        (Gate::new(fence, told.clone(), Duration::from_millis(10)), told)
+    }
+
+    #[tokio::test]
+    async fn a_call_without_an_answer_ends_in_time_and_its_outcome_is_unknown() {
+        let (gate, told) = gate(true);
+        let silence = std::future::pending::<Result<(), SdkError<CreateVpcError>>>();
+        let error = gate.send(AwsCall::CreateVpc, "vpc", silence).await.unwrap_err();
+        // Not NotFound, not Terminal: whoever reads it must take it for perhaps carried out.
+        assert_eq!((error.class, error.code.as_str()), (ErrorClass::Retryable, TIMEOUT));
+        assert_eq!(error.to_string(), "ec2:CreateVpc vpc: Timeout: no answer within 10ms");
+        let told = told.0.lock().unwrap().clone();
+        assert_eq!(told, [(AwsCall::CreateVpc, Some(ErrorClass::Retryable))]);
+    }
+
+    #[tokio::test]
+    async fn behind_the_fence_nothing_is_changed_and_all_can_be_read() {
+        let (gate, told) = gate(false);
+        let never = async { panic!("the call was made") };
+        let change = gate.send::<(), CreateVpcError, _>(AwsCall::CreateVpc, "vpc", never);
+        assert_eq!(change.await.unwrap_err().class, ErrorClass::LostLease);
+        let launch = async { panic!("the call was made") };
+        let launch = gate.send::<(), CreateVpcError, _>(AwsCall::RunInstances, "head", launch);
+        assert_eq!(launch.await.unwrap_err().class, ErrorClass::LostLease);
+        let read = gate.send::<_, CreateVpcError, _>(AwsCall::DescribeVpcs, "page", async { Ok(1) });
+        assert_eq!(read.await, Ok(1));
+        let told = told.0.lock().unwrap().clone();
+        assert_eq!(
+            told,
+            [(AwsCall::DescribeVpcs, None)],
+            "what was not called is not counted"
+        );
+    }
+}

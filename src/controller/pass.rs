@@ -300,7 +300,13 @@ impl Passes {
         if outcome.interrupted != Some(Interruption::Conflict) && !is_early {
             self.tell(&kubernetes, &name, &cluster, &outcome, &previous).await?;
         }
-        let (mut due, how) = self.conclude(&cluster, &outcome, &region, remembered);
+        let (mut due, how) = Passes::conclude(
+            &cluster,
+            &outcome,
+            &region,
+            remembered,
+            self.settings.limits.consistency_window,
+        );
         if is_early {
             due.next = due.next.at_latest(FIRST_LOOK);
         }

@@ -12,8 +12,10 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    aws::Scope,
+    api::{Launch, LaunchState},
+    aws::{Scope, TIMEOUT},
     observe::{KeySecret, Shelf},
+    plan::scenario::Scenario,
     resources::{
         Change, Inventory, Kind, Listing,
         vpc::{Vpc, VpcChange},
@@ -102,7 +104,13 @@ impl Aws for FakeAws {
                     call: change.call(),
                     subject: change.subject(),
                     class,
-                    code: "Refused".into(),
+                    // Nothing came back: whether it was carried out nobody knows.
+                    code: if class == ErrorClass::Retryable {
+                        TIMEOUT
+                    } else {
+                        "Refused"
+                    }
+                    .into(),
                     message: "as told".into(),
                 })
             }
@@ -493,4 +501,77 @@ async fn held_launches_are_written_down_with_their_number() {
     let written = bench.kubernetes.ledgers.lock().unwrap().clone();
     assert_eq!(written, std::slice::from_ref(&outcome.observed.ledger));
     assert_eq!((written[0].last, written[0].held_until), (Some(1000), Some(until)));
+}
+
+#[tokio::test]
+async fn what_may_have_been_made_without_an_answer_is_not_made_again_before_a_look() {
+    let create = VpcChange::Create {
+        cidr: "10.0.0.0/16".into(),
+        tags: Tags::new(),
+    };
+    let action = Action::Aws(Change::Vpc(create));
+    let bench = Bench::new(FakeAws::refusing(&[("create VPC 10.0.0.0/16", ErrorClass::Retryable)]));
+    let plan = |observed: &Observed, now: Timestamp| {
+        let refusal = observed.refusals.get(&action.key());
+        let is_due = refusal.is_none_or(|refusal| refusal.until <= now);
+        Plan {
+            actions: is_due.then(|| action.clone()).into_iter().collect(),
+            ..Plan::default()
+        }
+    };
+    let outcome = bench.run(observed(&[]), plan).await;
+    assert_eq!(bench.aws.log().len(), 1);
+    let refusal = &outcome.observed.refusals[&action.key()];
+    let minute = Duration::from_mins(1);
+    assert!(
+        refusal.until > bench.clock.now() + minute,
+        "a VPC knows no client token: {refusal:?}"
+    );
+    assert_eq!(bench.kubernetes.reasons(), [TIMEOUT], "and it is told");
+}
+
+#[tokio::test]
+async fn a_launch_without_an_answer_stays_open_and_the_same_request_is_sent_again() {
+    let mut lab = Scenario::lab();
+    lab.settle_network();
+    while !lab.lines().iter().any(|line| line.starts_with("launch ")) {
+        let recording = lab.plan().actions.remove(0);
+        lab.carry_out(&recording);
+    }
+    let line = "launch 1 x t2.medium in subnet-7 for the head (launch 101)";
+    let silent = (line, ErrorClass::Retryable);
+    let bench = Bench::new(FakeAws::refusing(&[silent, silent]));
+    let make_plan = |observed: &Observed, now: Timestamp| {
+        plan::plan(&plan::Inputs {
+            cluster: &lab.cluster,
+            observed,
+            limits: &lab.limits,
+            now,
+        })
+    };
+    let first = bench.run(lab.observed.clone(), make_plan).await;
+    let launches = &first.observed.ledger.launches;
+    assert_eq!((launches.len(), launches[0].state), (1, LaunchState::Open));
+    assert!(launches[0].uncertain, "it may have been carried out");
+
+    let mut later = first.observed.clone();
+    later.refusals.clear();
+    let second = bench.run(later, make_plan).await;
+    assert_eq!(bench.aws.log(), [line, line]);
+    // All that the request is made of; not what became of it.
+    let request = |outcome: &Outcome| match &outcome.performed[0].action {
+        Action::Aws(Change::Instance(InstanceChange::Launch {
+            launch,
+            token,
+            user_data,
+        })) => {
+            let launch = Launch {
+                uncertain: false,
+                ..(**launch).clone()
+            };
+            (launch, token.clone(), user_data.clone())
+        }
+        other => panic!("{other}"),
+    };
+    assert_eq!(request(&first), request(&second));
 }

@@ -111,7 +111,10 @@ fn clear_doubles(planner: &mut Planner<'_>, keep: &str) {
     for double in inventory.vpc.ours.values().filter(|vpc| vpc.id != keep) {
         let mut machines = inventory.instance.all();
         let is_used = machines.any(|machine| !machine.is_gone() && machine.vpc_id.as_deref() == Some(&double.id))
-            || !inventory.foreign_content(&double.id).is_empty();
+            || !inventory.foreign_content(&double.id).is_empty()
+            || inventory
+                .foreign_interfaces()
+                .any(|interface| interface.vpc_id == double.id);
         if !planner.is_settled(&double.tags) {
             planner.check_in(planner.inputs.limits.consistency_window);
         } else if !is_used {

@@ -5,6 +5,7 @@ mod addresses;
 mod creation;
 mod deletion;
 mod disks;
+mod doubles;
 mod drift;
 mod existing;
 mod keys;

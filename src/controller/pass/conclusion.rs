@@ -85,13 +85,14 @@ impl Passes {
         }
     }
 
-    /// When the cluster is due again, and how the pass ended.
+    /// When the cluster is due again, and how the pass ended. For the length of `window` AWS may still show what was
+    /// before a change.
     pub(super) fn conclude(
-        &self,
         cluster: &ValidCluster,
         outcome: &Outcome,
         region: &Arc<Region>,
         remembered: &mut Remembered,
+        window: Duration,
     ) -> (Due, PassOutcome) {
         let has_failed = outcome.performed.iter().any(|performed| {
             matches!(
@@ -109,7 +110,7 @@ impl Passes {
         if remembered.memory.expects() {
             // What was just done stands in for what AWS shows: once it does not any more, AWS is believed again, also
             // where no look ever showed what was made.
-            next = next.at_latest(self.settings.limits.consistency_window + LAG);
+            next = next.at_latest(window + LAG);
         }
         let unseen = remembered.memory.unseen_kinds();
         let watch = retry::watch(cluster.deleting, unseen, &outcome.plan).map(|(kinds, after)| Watch {
@@ -133,4 +134,79 @@ fn lacks_facts(cluster: &ValidCluster, observed: &Observed) -> bool {
     observed.account.known().is_none()
         || (!cluster.deleting && observed.image.known().is_none())
         || (is_unusable && needs_key(cluster, observed))
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        aws::{Aws, AwsError, Image, Scope},
+        controller::{
+            regions::{Cloud, Regions},
+            tasks::Tasks,
+        },
+        memory::Memory,
+        plan::{Plan, scenario::Scenario},
+        resources::{Answer, Change, Listing, vpc::VpcChange},
+        sweep::SweepIntervals,
+        validate::ImageRef,
+    };
+
+    /// AWS that nobody asks anything.
+    struct Unasked;
+
+    #[async_trait]
+    impl Cloud for Unasked {
+        async fn connect(&self, _: &str) -> Arc<dyn Aws> {
+            Arc::new(Self)
+        }
+    }
+
+    #[async_trait]
+    impl Aws for Unasked {
+        async fn account(&self) -> Result<String, AwsError> {
+            unreachable!("nothing is looked up")
+        }
+        async fn list(&self, _: Kind, _: &Scope) -> Result<Listing, AwsError> {
+            unreachable!("no cluster is tracked")
+        }
+        async fn image(&self, _: &ImageRef) -> Result<Image, AwsError> {
+            unreachable!("nothing is looked up")
+        }
+        async fn apply(&self, _: &Change) -> Result<Answer, AwsError> {
+            unreachable!("nothing is changed")
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_change_there_is_a_pass_once_aws_is_believed_again() {
+        let stop = CancellationToken::new();
+        let (cloud, intervals) = (Arc::new(Unasked), SweepIntervals::default());
+        let regions = Regions::new(cloud, "inst", intervals, |_| {}, Tasks::new(stop.clone()));
+        let region = Arc::new(regions).connect("ap-southeast-1").await;
+        let window = Duration::from_mins(1);
+        let lab = Scenario::lab();
+        let mut remembered = Remembered::just_met(Memory::new(Instant::now()));
+        let outcome = Outcome {
+            observed: lab.observed.clone(),
+            plan: Plan::default(),
+            performed: Vec::new(),
+            interrupted: None,
+        };
+        let next = |remembered: &mut Remembered| {
+            let (due, how) = Passes::conclude(&lab.cluster, &outcome, &region, remembered, window);
+            assert_eq!(how, PassOutcome::Converged);
+            due.next
+        };
+        assert_eq!(next(&mut remembered), Next::OnChange, "nothing was done");
+        let change = Change::Vpc(VpcChange::EnableDnsSupport { id: "vpc-1".into() });
+        let memory = &mut remembered.memory;
+        memory.performed("a key", change, Answer::Done, Instant::now());
+        assert_eq!(next(&mut remembered), Next::After(window + LAG));
+        stop.cancel();
+    }
 }

@@ -243,3 +243,29 @@ fn what_is_unfinished_or_newly_asked_for_is_not_told_as_drift() {
         plan.actions.iter().for_each(|action| lab.carry_out(action));
     }
 }
+
+#[test]
+fn nothing_is_drift_before_the_wish_was_reached_once() {
+    use crate::api::Phase;
+    let told_in = |phase: Option<Phase>| {
+        let mut lab = made();
+        lab.observed.recorded.phase = phase;
+        only(&mut lab.observed.inventory.vpc.ours).dns_hostnames = false;
+        let plan = lab.plan();
+        assert_eq!(plan.actions.len(), 1, "it is put right in any phase: {phase:?}");
+        findings(&plan)
+    };
+    for phase in [None, Some(Phase::Provisioning)] {
+        assert_eq!(told_in(phase), Vec::<String>::new(), "{phase:?}");
+    }
+    let reached = Phase::ALL
+        .iter()
+        .filter(|phase| !matches!(phase, Phase::Provisioning | Phase::Deleting));
+    for phase in reached {
+        assert_eq!(
+            told_in(Some(*phase)),
+            ["Repaired: vpc-3 DNS host names were off"],
+            "{phase:?}"
+        );
+    }
+}

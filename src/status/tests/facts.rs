@@ -130,3 +130,43 @@ fn launches_are_carried_over_until_they_count_no_more() {
         (Some(3), Some(NOW.parse().unwrap()))
     );
 }
+
+#[test]
+fn a_cluster_with_an_elastic_address_is_ready_once_that_is_on_its_head() {
+    use crate::resources::address::{Address, AddressChange};
+    let mut pass = Pass::settled();
+    pass.object = object(&json!({"head": {"publicAddress": "Elastic"}}));
+    let mut address = Address {
+        id: "eipalloc-1".into(),
+        public_address: "192.0.2.9".into(),
+        association_id: None,
+        instance_id: None,
+        tags: tags::Tags::new(),
+    };
+    let shelf = |pass: &mut Pass, address: &Address| {
+        let shelf = &mut pass.observed.inventory.address;
+        shelf.swept = Source::Known(());
+        shelf.ours.insert(address.id.clone(), address.clone());
+    };
+    shelf(&mut pass, &address);
+    let associate = AddressChange::Associate {
+        id: "eipalloc-1".into(),
+        instance_id: "i-h".into(),
+    };
+    pass.plan.actions = vec![Action::Aws(crate::resources::Change::Address(associate))];
+    let status = pass.write();
+    for kind in [ConditionType::HeadReady, ConditionType::Ready] {
+        assert_eq!(told(&status, kind), "False Provisioning");
+    }
+    assert_eq!(told(&status, ConditionType::NetworkReady), "True AsSpecified");
+    let before = status.head.and_then(|head| head.public_address);
+    assert_eq!(before.as_deref(), Some("203.0.113.9"), "the one of its launch");
+
+    pass.plan.actions.clear();
+    address.association_id = Some("eipassoc-1".into());
+    address.instance_id = Some("i-h".into());
+    shelf(&mut pass, &address);
+    let status = pass.write();
+    assert_eq!(told(&status, ConditionType::Ready), "True AsSpecified");
+    assert_eq!(status.head.and_then(|head| head.address).as_deref(), Some("192.0.2.9"));
+}
