@@ -3,7 +3,7 @@
 
 mod assemble;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::Timestamp;
 
@@ -11,7 +11,7 @@ pub use assemble::{Facts, KubeFacts, observe, settle};
 
 use crate::{
     api::{Launch, RayClusterStatus},
-    aws::{ErrorClass, Image},
+    aws::{AwsError, ErrorClass, Image},
     resources::{Inventory, Kind},
 };
 
@@ -21,7 +21,7 @@ pub enum Source<T> {
     /// It was seen.
     Known(T),
     /// It could not be seen, and why.
-    Unknown(String),
+    Unknown(Unseen),
 }
 
 impl<T> Source<T> {
@@ -31,6 +31,41 @@ impl<T> Source<T> {
         match self {
             Self::Known(fact) => Some(fact),
             Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// Why something could not be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// What was looked for, and what came of it.
+    pub message: String,
+    /// AWS's code where it refuses to show it until a person acts; `None`: that passes by itself.
+    pub refused: Option<String>,
+}
+
+impl fmt::Display for Unseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl<T: Into<String>> From<T> for Unseen {
+    fn from(message: T) -> Self {
+        Self {
+            message: message.into(),
+            refused: None,
+        }
+    }
+}
+
+impl Unseen {
+    /// What a look at AWS came to.
+    #[must_use]
+    pub fn by(error: &AwsError) -> Self {
+        Self {
+            message: error.to_string(),
+            refused: error.needs_person().then(|| error.code.clone()),
         }
     }
 }

@@ -47,6 +47,8 @@ mod preflight;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod refused_looks;
+#[cfg(test)]
 mod rights;
 #[cfg(test)]
 mod sandbox;

@@ -25,6 +25,19 @@ pub struct AwsError {
 /// The code of a call that got no answer in time, and may be carried out nevertheless.
 pub const TIMEOUT: &str = "Timeout";
 
+/// The code of a call that could not be made for want of credentials.
+const CREDENTIALS: &str = "Credentials";
+/// The code of a call to a host that nobody knows: that of a region that does not exist.
+pub const UNKNOWN_HOST: &str = "UnknownHost";
+
+impl AwsError {
+    /// Whether the same call fails until a person acts.
+    #[must_use]
+    pub fn needs_person(&self) -> bool {
+        self.class == ErrorClass::Terminal || [CREDENTIALS, UNKNOWN_HOST].contains(&self.code.as_str())
+    }
+}
+
 /// What follows from an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorClass {
@@ -64,20 +77,40 @@ where
         SdkError::TimeoutError(_) => (ErrorClass::Retryable, TIMEOUT.into(), "the call timed out".into()),
         SdkError::DispatchFailure(failure) => {
             let text = in_one_line(error);
-            if text.contains("credential") {
-                let message = "no AWS credentials: give this process a role, a profile or AWS_ACCESS_KEY_ID and \
-                               AWS_SECRET_ACCESS_KEY";
-                return (
-                    ErrorClass::Retryable,
-                    "Credentials".into(),
-                    format!("{message} ({text})"),
-                );
-            }
-            let code = if failure.is_timeout() { TIMEOUT } else { "Connection" };
-            (ErrorClass::Retryable, code.into(), text)
+            let code = if failure.is_timeout() {
+                TIMEOUT
+            } else {
+                undelivered(&text)
+            };
+            let message = if code == CREDENTIALS {
+                format!(
+                    "no AWS credentials: give this process a role, a profile or AWS_ACCESS_KEY_ID and \
+                     AWS_SECRET_ACCESS_KEY ({text})"
+                )
+            } else {
+                text
+            };
+            (ErrorClass::Retryable, code.into(), message)
         }
         SdkError::ConstructionFailure(_) => (ErrorClass::Terminal, "BadRequest".into(), in_one_line(error)),
         _ => (ErrorClass::Retryable, "BadAnswer".into(), in_one_line(error)),
+    }
+}
+
+/// The code of a call that did not get as far as AWS, by the words of the SDK: it has types for none of this.
+fn undelivered(text: &str) -> &'static str {
+    if let Some((_, cause)) = text.split_once("credential") {
+        // A source of credentials that does not answer now: instance metadata, STS.
+        let is_weather = ["timed out", "dispatch failure"]
+            .iter()
+            .any(|word| cause.contains(word));
+        return if is_weather { "Connection" } else { CREDENTIALS };
+    }
+    // The resolver's other answer, "Temporary failure in name resolution", passes by itself.
+    if text.contains("failed to lookup address") && !text.contains("emporary failure") {
+        UNKNOWN_HOST
+    } else {
+        "Connection"
     }
 }
 
@@ -154,6 +187,27 @@ mod tests {
         assert_eq!(class_of("InsufficientInstanceCapacity", 500), ErrorClass::Capacity);
         assert_eq!(class_of("VcpuLimitExceeded", 400), ErrorClass::Terminal);
         assert_eq!(class_of("UnauthorizedOperation", 403), ErrorClass::Terminal);
+    }
+
+    #[test]
+    fn missing_credentials_and_an_unknown_host_are_a_persons_matter_and_a_broken_connection_is_not() {
+        let none = "dispatch failure: other: the credential provider was not enabled: no credentials found in chain";
+        assert_eq!(undelivered(none), CREDENTIALS);
+        let refused =
+            "dispatch failure: other: an error occurred while loading credentials: service error: AccessDenied";
+        assert_eq!(undelivered(refused), CREDENTIALS);
+        let silent = "dispatch failure: other: the credentials provider timed out: 1 s";
+        assert_eq!(undelivered(silent), "Connection");
+        let sts = "dispatch failure: other: an error occurred while loading credentials: dispatch failure: io error";
+        assert_eq!(undelivered(sts), "Connection");
+        let host =
+            |why: &str| format!("dispatch failure: io error: dns error: failed to lookup address information: {why}");
+        assert_eq!(undelivered(&host("Name or service not known")), UNKNOWN_HOST);
+        assert_eq!(undelivered(&host("Temporary failure in name resolution")), "Connection");
+        assert_eq!(
+            undelivered("dispatch failure: io error: connection refused"),
+            "Connection"
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     api::RayClusterStatus,
     aws::{Access, AwsCall, ErrorClass},
     execute::{Effect, Failure, KubernetesError},
-    plan::{Action, Finding},
+    plan::{Action, Finding, Reason},
     resources::Answer,
     status::ConditionType,
 };
@@ -95,17 +95,21 @@ impl Event {
     }
 }
 
-/// The Event of a deletion that something blocks; `None` while the status before said the same.
+/// The Event of what stands in the way although no change on AWS was refused: what blocks a deletion, and that AWS
+/// refuses to be looked at. `None` while the status before said the same.
 #[must_use]
-pub fn blocked(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Event> {
-    let name = ConditionType::DeletionBlocked.name();
+pub fn held_up(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Event> {
     let of = |status: &RayClusterStatus| {
-        let mut conditions = status.conditions.iter();
-        let blocked = conditions.find(|condition| condition.type_ == name && condition.status == "True");
-        blocked.map(|condition| (condition.reason.clone(), condition.message.clone()))
+        let conditions = status.conditions.iter().filter(|condition| condition.status == "True");
+        let find = |name: ConditionType| conditions.clone().find(|condition| condition.type_ == name.name());
+        if let Some(blocked) = find(ConditionType::DeletionBlocked) {
+            return Some(Event::new(true, &blocked.type_, &blocked.reason, &blocked.message));
+        }
+        let refused = Reason::LookRefused.name();
+        let stalled = find(ConditionType::Stalled).filter(|stalled| stalled.reason == refused)?;
+        Some(Event::new(true, refused, &stalled.type_, &stalled.message))
     };
-    let (reason, message) = of(now)?;
-    (of(before).as_ref() != Some(&(reason.clone(), message.clone()))).then(|| Event::new(true, name, &reason, &message))
+    of(now).filter(|event| of(before).as_ref() != Some(event))
 }
 
 /// What a call did, as a reason: `CreateVpc` -> `VpcCreated`.
@@ -246,14 +250,33 @@ mod tests {
             .unwrap(),
             ..RayClusterStatus::default()
         };
-        let event = blocked(&RayClusterStatus::default(), &status("eni-1")).unwrap();
+        let event = held_up(&RayClusterStatus::default(), &status("eni-1")).unwrap();
         assert_eq!(
             (event.is_warning, event.reason.as_str(), event.note.as_str()),
             (true, "DeletionBlocked", "eni-1")
         );
-        assert_eq!(blocked(&status("eni-1"), &status("eni-1")), None);
-        assert!(blocked(&status("eni-1"), &status("eni-2")).is_some());
-        assert_eq!(blocked(&status("eni-1"), &RayClusterStatus::default()), None);
+        assert_eq!(held_up(&status("eni-1"), &status("eni-1")), None);
+        assert!(held_up(&status("eni-1"), &status("eni-2")).is_some());
+        assert_eq!(held_up(&status("eni-1"), &RayClusterStatus::default()), None);
+    }
+
+    #[test]
+    fn a_look_that_aws_refuses_is_told_once() {
+        let stalled = |reason: &str, message: &str| RayClusterStatus {
+            conditions: serde_json::from_value(serde_json::json!([{
+                "type": "Stalled", "status": "True", "reason": reason, "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]))
+            .unwrap(),
+            ..RayClusterStatus::default()
+        };
+        let status = stalled("LookRefused", "ec2:DescribeVpcs: AuthFailure: no");
+        let event = held_up(&RayClusterStatus::default(), &status).unwrap();
+        assert_eq!((event.is_warning, event.reason.as_str()), (true, "LookRefused"));
+        assert_eq!(event.note, "ec2:DescribeVpcs: AuthFailure: no");
+        assert_eq!(held_up(&status, &status), None);
+        let refused_change = stalled("Refused", "has an Event of its own");
+        assert_eq!(held_up(&RayClusterStatus::default(), &refused_change), None);
     }
 
     #[test]

@@ -332,7 +332,7 @@ impl Passes {
             now: SystemClock.now(),
         });
         self.write(kubernetes, name, &status).await?;
-        if let Some(event) = events::blocked(previous, &status) {
+        if let Some(event) = events::held_up(previous, &status) {
             kubernetes.publish(event);
         }
         Ok(())

@@ -13,7 +13,7 @@ use super::tasks::Tasks;
 use crate::{
     aws::{Aws, AwsError, Clients, Fence, Gate, Image, Observer, brake::Braked},
     memory::ExhaustedPools,
-    observe::Source,
+    observe::{Source, Unseen},
     sweep::{Changed, SweepIntervals, Sweeps},
     validate::ImageRef,
 };
@@ -90,7 +90,7 @@ impl<T: Clone> Lookup<T> {
                 tracing::warn!(%error, "could not look up");
                 match self.last().0 {
                     Source::Known(value) => (Source::Known(value), UNKNOWN_FOR),
-                    Source::Unknown(_) => (Source::Unknown(error.to_string()), UNKNOWN_FOR),
+                    Source::Unknown(_) => (Source::Unknown(Unseen::by(&error)), UNKNOWN_FOR),
                 }
             }
         };
@@ -280,7 +280,8 @@ mod tests {
         let Source::Unknown(why) = lookup.get(async { Err(refused()) }).await else {
             panic!("nothing was found");
         };
-        assert!(why.contains("AccessDenied"));
+        assert!(why.message.contains("AccessDenied"));
+        assert_eq!(why.refused.as_deref(), Some("AccessDenied"));
         assert!(matches!(lookup.get(async { Ok("a") }).await, Source::Unknown(_)));
     }
 }

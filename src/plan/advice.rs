@@ -1,6 +1,6 @@
 //! What a person can do about a refusal of AWS, by its error code.
 
-use crate::resources::Kind;
+use crate::{aws::UNKNOWN_HOST, resources::Kind};
 
 /// One sentence, or `None` where AWS's own words say it.
 #[must_use]
@@ -19,8 +19,10 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
             "allow this call to the AWS identity of the controller"
         }
         "AuthFailure" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "ExpiredToken" | "OptInRequired" => {
-            "give the controller credentials that are valid for this account and region"
+            "give the controller credentials that are valid for this account, and check spec.region: it has to be a region \
+             that is switched on in this account"
         }
+        UNKNOWN_HOST => "check spec.region: no such region is known to the DNS of the controller",
         "OperationNotPermitted" => "switch off the protection of the machine",
         "Unsupported" => "choose an instance type that this zone offers, or a subnet in another zone",
         _ if code.starts_with("InvalidAMIID") => "write the id of an image of this region into spec.head.image",

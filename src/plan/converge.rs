@@ -1,6 +1,6 @@
 //! The plan of a cluster that is to exist: each resource plans itself, in the order in which they need each other.
 
-use super::{Action, Planner, Reason, Subject, fleet, fleet::Fleet, launch::Ground, network, suspend};
+use super::{Action, Planner, Subject, fleet, fleet::Fleet, launch::Ground, network, suspend};
 use crate::{
     observe::Source,
     resources::{bucket, head, workers},
@@ -20,7 +20,7 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
 fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     let observed = planner.observed();
     if let Source::Unknown(why) = &observed.inventory.instance.swept {
-        planner.wait(Subject::Head, Reason::NotObserved, format!("machines: {why}"));
+        planner.wait_for_look(Subject::Head, "machines", why);
         return;
     }
     let fleet = Fleet::of(observed);

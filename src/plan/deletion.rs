@@ -24,7 +24,7 @@ pub(super) fn plan(planner: &mut Planner<'_>) {
 fn machines_are_gone(planner: &mut Planner<'_>) -> bool {
     let observed = planner.observed();
     if let Source::Unknown(why) = &observed.inventory.instance.swept {
-        planner.wait(Subject::Cluster, Reason::NotObserved, format!("machines: {why}"));
+        planner.wait_for_look(Subject::Cluster, "machines", why);
         return false;
     }
     let fleet = Fleet::of(observed);

@@ -34,7 +34,7 @@ pub use waiting::{Finding, Outcome, Reason, Subject, Waiting};
 
 use crate::{
     api::Phase,
-    observe::{Observed, Refusal},
+    observe::{Observed, Refusal, Unseen},
     resources::{Change, Resource},
     tags::{self, Tags},
     validate::ValidCluster,
@@ -213,6 +213,11 @@ impl<'a> Planner<'a> {
             reason,
             message: message.into(),
         });
+    }
+
+    /// Says that something is not known.
+    pub fn wait_for_look(&mut self, subject: Subject, what: &str, why: &Unseen) {
+        self.plan.waiting.push(Waiting::unseen(subject, what, why));
     }
 
     /// Says what a person should know.

@@ -51,14 +51,15 @@ pub(super) fn plan(planner: &mut Planner<'_>) -> Option<Ground> {
 /// Whether a look at each of these kinds is in; says which is not.
 fn is_seen(planner: &mut Planner<'_>, subject: Subject, kinds: &[Kind]) -> bool {
     let inventory = &planner.observed().inventory;
-    let missing = kinds.iter().find_map(|kind| match inventory.swept(*kind) {
+    let missing = kinds.iter().filter_map(|kind| match inventory.swept(*kind) {
         Source::Known(()) => None,
-        Source::Unknown(why) => Some(format!("{kind:?}: {why}")),
+        Source::Unknown(why) => Some((*kind, why)),
     });
-    match missing {
+    // The one that needs a person, if there is one.
+    match missing.min_by_key(|(_, why)| why.refused.is_none()) {
         None => true,
-        Some(message) => {
-            planner.wait(subject, Reason::NotObserved, message);
+        Some((kind, why)) => {
+            planner.wait_for_look(subject, &format!("{kind:?}"), why);
             false
         }
     }

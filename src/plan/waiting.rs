@@ -1,7 +1,7 @@
 //! What a plan waits for and what it found: data, from which the status is made.
 
 use super::advice::{advice, where_to_look};
-use crate::observe::Refusal;
+use crate::observe::{Refusal, Unseen};
 
 /// Which part of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,9 +49,22 @@ impl Waiting {
             message: told(&refusal.code, &refusal.message),
         }
     }
-}
 
-impl Waiting {
+    /// Something that is not known: `what`, with the reason why.
+    #[must_use]
+    pub fn unseen(subject: Subject, what: &str, why: &Unseen) -> Self {
+        let (reason, message) = match &why.refused {
+            // Its words name the call, and are the same for all who wait for it.
+            Some(code) => (Reason::LookRefused, told(code, &why.message)),
+            None => (Reason::NotObserved, format!("{what}: {why}")),
+        };
+        Self {
+            subject,
+            reason,
+            message,
+        }
+    }
+
     /// A deletion that AWS keeps refusing because of something that nobody has found.
     #[must_use]
     pub(super) fn in_use(subject: Subject, refusal: &Refusal) -> Self {
@@ -98,6 +111,8 @@ macro_rules! reasons {
 reasons! {
     /// A look at AWS is not in yet.
     NotObserved,
+    /// AWS refuses to be looked at; a person has to act.
+    LookRefused,
     /// What it needs is being made.
     DependencyPending,
     /// Machines are starting.
@@ -140,7 +155,8 @@ impl Reason {
     pub fn needs_person(self) -> bool {
         matches!(
             self,
-            Self::Refused
+            Self::LookRefused
+                | Self::Refused
                 | Self::PredecessorAlive
                 | Self::MachineUnplaced
                 | Self::KeyLost

@@ -172,7 +172,7 @@ pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<KeyPair>, AwsE
 pub fn plan(planner: &mut Planner<'_>) -> Option<String> {
     let public_key = secret(planner)?;
     if let Source::Unknown(why) = &planner.observed().inventory.key_pair.swept {
-        planner.wait(Subject::Key, Reason::NotObserved, format!("key pairs: {why}"));
+        planner.wait_for_look(Subject::Key, "key pairs", why);
         return None;
     }
     match &planner.cluster().key_pair {
@@ -190,8 +190,14 @@ fn secret<'a>(planner: &mut Planner<'a>) -> Option<&'a str> {
         "the machines accept only the key that it held. Put the Secret back, or delete the cluster and apply it again";
     let (reason, message) = match (&observed.key, &machines.swept) {
         (Source::Known(KeySecret::Present { public_key }), _) => return Some(public_key),
-        (Source::Unknown(why), _) => (Reason::NotObserved, format!("the Secret with the key: {why}")),
-        (_, Source::Unknown(why)) => (Reason::NotObserved, format!("machines: {why}")),
+        (Source::Unknown(why), _) => {
+            planner.wait_for_look(Subject::Key, "the Secret with the key", why);
+            return None;
+        }
+        (_, Source::Unknown(why)) => {
+            planner.wait_for_look(Subject::Key, "machines", why);
+            return None;
+        }
         (Source::Known(KeySecret::Missing), _) if alive => (
             Reason::KeyLost,
             format!("the Secret with the cluster's key is gone: {lost}"),

@@ -164,12 +164,11 @@ impl<'a> Facts<'a> {
     fn in_progress(&self) -> String {
         let actions = self.inputs.plan.actions.iter().map(ToString::to_string);
         let waits = self.waiting().map(|waiting| waiting.message.clone());
-        let mut all: Vec<String> = actions.chain(waits).collect();
-        all.dedup();
+        let all = joined(actions.chain(waits));
         if all.is_empty() {
             "looking at what came of it".into()
         } else {
-            all.join("; ")
+            all
         }
     }
 
@@ -234,14 +233,35 @@ fn worst<'a>(waits: impl Iterator<Item = &'a Waiting>) -> Option<(&'static str, 
     };
     waits.sort_by_key(|waiting| weight(waiting.reason));
     let reason = waits.first()?.reason.name();
-    let mut messages: Vec<&str> = waits.iter().map(|waiting| waiting.message.as_str()).collect();
-    messages.dedup();
-    Some((reason, messages.join("; ")))
+    Some((reason, joined(waits.iter().map(|waiting| waiting.message.clone()))))
+}
+
+/// Messages one after the other, those that say the same of several things once: `a: is away; b: is away` is
+/// `a, b: is away`.
+fn joined(messages: impl Iterator<Item = String>) -> String {
+    let mut all: Vec<(Vec<String>, String)> = Vec::new();
+    for message in messages {
+        let (what, said) = match message.split_once(": ") {
+            Some((what, said)) => (what.to_owned(), said.to_owned()),
+            None => (String::new(), message),
+        };
+        match all.iter_mut().find(|(_, known)| *known == said) {
+            Some((things, _)) if things.contains(&what) => {}
+            Some((things, _)) => things.push(what),
+            None => all.push((vec![what], said)),
+        }
+    }
+    let told = all.into_iter().map(|(things, said)| match things.join(", ") {
+        things if things.is_empty() => said,
+        things => format!("{things}: {said}"),
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// What a reason makes of a condition: false, but for what nobody could look at.
 fn holds_not(reason: &str) -> Option<bool> {
-    (reason != Reason::NotObserved.name()).then_some(false)
+    let unseen = [Reason::NotObserved, Reason::LookRefused].map(Reason::name);
+    (!unseen.contains(&reason)).then_some(false)
 }
 
 fn network(facts: &Facts<'_>) -> Draft {
@@ -294,12 +314,8 @@ fn workers(facts: &Facts<'_>) -> Draft {
 /// What a condition of machines says where it cannot speak of them.
 fn machines_draft(facts: &Facts<'_>, kind: ConditionType) -> Option<Draft> {
     if let Source::Unknown(why) = &facts.inputs.observed.inventory.instance.swept {
-        return Some(Draft::new(
-            kind,
-            None,
-            Reason::NotObserved.name(),
-            format!("machines: {why}"),
-        ));
+        let waiting = Waiting::unseen(Subject::Cluster, "machines", why);
+        return Some(Draft::new(kind, None, waiting.reason.name(), waiting.message));
     }
     let standing = standing_of_suspension(facts.is_down());
     facts
@@ -422,7 +438,7 @@ fn summary(
         return Draft::standing(kind, true, Standing::AsSpecified, "everything is as specified");
     }
     if let Some((reason, message)) = blocked {
-        return Draft::new(kind, Some(false), reason, message);
+        return Draft::new(kind, holds_not(reason), reason, message);
     }
     if facts.inputs.cluster.suspend {
         return Draft::standing(kind, false, standing, facts.suspension());

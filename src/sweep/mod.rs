@@ -33,6 +33,7 @@ pub use stored::{Names, Stored};
 
 use crate::{
     aws::{Aws, AwsError, Scope},
+    observe::Unseen,
     resources::{Kind, instance::token_prefix},
     tags,
 };
@@ -319,19 +320,36 @@ impl Sweeps {
     }
 
     fn failed(&self, kind: Kind, line: &Line, began: Instant, error: &AwsError) -> Arc<str> {
-        let text: Arc<str> = error.to_string().into();
+        let unseen = Arc::new(Unseen {
+            message: format!("{}: {}: {}", error.call, error.code, error.message),
+            ..Unseen::by(error)
+        });
         tracing::warn!(?kind, %error, "could not look at AWS; what was seen before is kept");
         let hold = lock(&line.pace).failed(began, error.class, &self.intervals, rand::random());
         if error.class == crate::aws::ErrorClass::Throttled {
             self.throttled(hold);
         }
-        self.replace(kind, |state| state.error = Some(Arc::clone(&text)));
-        text
+        let mut is_news = false;
+        self.replace(kind, |state| {
+            let is_known = |sweep: &Arc<KindSweep>| sweep.began.elapsed() <= self.intervals.stale_after;
+            state.error = Some(Arc::clone(&unseen));
+            if !state.last_good.as_ref().is_some_and(is_known) {
+                is_news = state.lack.as_ref().is_none_or(|told| told.refused != unseen.refused);
+                state.lack = Some(Arc::clone(&unseen));
+            }
+        });
+        if is_news {
+            // Nobody may be listening.
+            let _ = self.changes.send(self.all_clusters());
+        }
+        unseen.message.as_str().into()
     }
 
     fn publish(&self, kind: Kind, began: Instant, scope: &Scope, listing: crate::resources::Listing) -> Published {
         let previous = self.snapshot();
-        let previous = previous.kinds.get(&kind).and_then(|state| state.last_good.clone());
+        let previous = previous.kinds.get(&kind);
+        let was_lacking = previous.is_some_and(|state| state.lack.is_some());
+        let previous = previous.and_then(|state| state.last_good.clone());
         let mut touched = Touched::default();
         let sweep = {
             let mut names = lock(&self.names);
@@ -356,10 +374,12 @@ impl Sweeps {
         self.replace(kind, |state| {
             *state = KindState {
                 last_good: Some(Arc::new(sweep)),
-                error: None,
+                ..KindState::default()
             };
         });
-        let told = if is_first {
+        let told = if was_lacking {
+            Some(self.all_clusters())
+        } else if is_first {
             // One pass over all clusters at the start, not one a kind.
             let others = self.lines.iter().filter(|(other, _)| **other != kind);
             others
@@ -371,6 +391,10 @@ impl Sweeps {
             (!clusters.is_empty()).then(|| Changed::Clusters(Arc::new(clusters)))
         };
         Published { misses, told }
+    }
+
+    fn all_clusters(&self) -> Changed {
+        Changed::Clusters(Arc::new(lock(&self.tracked).keys().cloned().collect()))
     }
 
     /// Whose the touched VPCs are by their tags: a cluster whose status was lost does not name its VPC itself.

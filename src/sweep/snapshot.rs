@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::{Names, Stored};
 use crate::{
     aws::Scope,
+    observe::Unseen,
     resources::{Kind, bucket, instance::token_owner},
     tags,
     validate::ClusterId,
@@ -32,7 +33,9 @@ pub struct Snapshot {
 pub(super) struct KindState {
     pub(super) last_good: Option<Arc<KindSweep>>,
     /// Why the last sweep failed.
-    pub(super) error: Option<Arc<str>>,
+    pub(super) error: Option<Arc<Unseen>>,
+    /// What clusters were told when nothing that counts was known any more.
+    pub(super) lack: Option<Arc<Unseen>>,
 }
 
 impl Snapshot {
@@ -51,7 +54,7 @@ impl Snapshot {
 
     /// Why the last sweep of a kind failed.
     #[must_use]
-    pub fn error(&self, kind: Kind) -> Option<&str> {
+    pub fn error(&self, kind: Kind) -> Option<&Unseen> {
         self.kinds.get(&kind)?.error.as_deref()
     }
 
@@ -63,16 +66,24 @@ impl Snapshot {
         vpc_ids: impl IntoIterator<Item = &'a str>,
         bucket_names: impl IntoIterator<Item = &'a str>,
         now: Instant,
-    ) -> Option<String> {
-        let because = self.error(kind).map(|error| format!(" ({error})")).unwrap_or_default();
+    ) -> Option<Unseen> {
+        let error = self.error(kind);
+        let because = error.map(|error| format!(" ({error})")).unwrap_or_default();
+        let unseen = |what: String| {
+            Some(match error {
+                // What it takes to see it says more than how long nobody has.
+                Some(refused) if refused.refused.is_some() => refused.clone(),
+                _ => Unseen::from(format!("{what}{because}")),
+            })
+        };
         let Some(sweep) = self.sweep(kind) else {
-            return Some(format!("{kind:?}: not looked at yet{because}"));
+            return unseen("not looked at yet".into());
         };
         let age = now.saturating_duration_since(sweep.began);
         if age > self.stale_after {
             // Not how long exactly: the status says it, and would be written anew with every second.
             let limit = self.stale_after.as_secs();
-            return Some(format!("{kind:?}: last seen more than {limit} s ago{because}"));
+            return unseen(format!("last seen more than {limit} s ago"));
         }
         let uncovered = match kind {
             Kind::Bucket => bucket_names
@@ -80,7 +91,7 @@ impl Snapshot {
                 .find(|name| !KindSweep::covers_bucket(Some(sweep), name)),
             _ => vpc_ids.into_iter().find(|id| !sweep.vpc_ids.contains(*id)),
         };
-        uncovered.map(|what| format!("{kind:?}: not looked at in {what} yet{because}"))
+        unseen(format!("not looked at in {} yet", uncovered?))
     }
 
     /// How many complete sweeps in a row, all begun after `after`, found nothing alive of this cluster.

@@ -326,7 +326,7 @@ async fn a_failed_sweep_keeps_what_was_known_and_says_why_and_how_old_it_is() {
     let later = known + SweepIntervals::default().stale_after + Duration::from_secs(1);
     let shortcoming = snapshot.shortcoming(Kind::Instance, [], [], later).unwrap();
     assert!(
-        shortcoming.contains("last seen") && shortcoming.contains("DescribeInstances"),
+        shortcoming.message.contains("last seen") && shortcoming.message.contains("DescribeInstances"),
         "{shortcoming}"
     );
     let ages: BTreeMap<Kind, Duration> = running.sweeps.ages().into_iter().collect();
@@ -334,6 +334,47 @@ async fn a_failed_sweep_keeps_what_was_known_and_says_why_and_how_old_it_is() {
     // It is tried again on its own.
     until(|| running.sweeps.snapshot().error(Kind::Instance).is_none()).await;
     assert_eq!(running.account.times(Kind::Instance), 5);
+}
+
+#[tokio::test]
+async fn what_only_a_person_can_mend_is_told_apart_from_weather() {
+    let running = run(Account::default(), on_request());
+    *lock(&running.account.failures) = VecDeque::from([ErrorClass::Terminal]);
+    running.track("u-1").await;
+    let shortcoming = |now| running.sweeps.snapshot().shortcoming(Kind::Instance, [], [], now);
+    let refused = shortcoming(Instant::now()).unwrap();
+    assert_eq!(
+        (refused.message.as_str(), refused.refused.as_deref()),
+        ("ec2:DescribeInstances: Code: no", Some("Code"))
+    );
+
+    let running = run(Account::default(), on_request());
+    *lock(&running.account.failures) = VecDeque::from([ErrorClass::Retryable]);
+    running.track("u-1").await;
+    let snapshot = running.sweeps.snapshot();
+    let weather = snapshot.shortcoming(Kind::Instance, [], [], Instant::now()).unwrap();
+    assert_eq!(weather.refused, None);
+}
+
+#[tokio::test]
+async fn clusters_are_told_that_a_kind_is_not_seen_any_more_and_that_it_is_seen_again() {
+    let blind_at_once = SweepIntervals {
+        retry: Duration::from_millis(1),
+        stale_after: Duration::ZERO,
+        ..on_request()
+    };
+    let running = run(Account::default(), blind_at_once);
+    running.track("u-1").await;
+    let mut changes = running.sweeps.changes();
+    *lock(&running.account.failures) =
+        VecDeque::from([ErrorClass::Retryable, ErrorClass::Retryable, ErrorClass::Terminal]);
+    running.look_again().await.unwrap_err();
+    until(|| running.sweeps.snapshot().error(Kind::Instance).is_none()).await;
+    let told = Changed::Clusters(Arc::new(BTreeSet::from(["u-1".to_owned()])));
+    for why in ["weather", "a refusal", "seen again"] {
+        assert_eq!(changes.try_recv().as_ref(), Ok(&told), "{why}");
+    }
+    assert!(changes.try_recv().is_err(), "once each");
 }
 
 #[tokio::test]
@@ -471,7 +512,7 @@ pub(crate) fn snapshot(began: &[Instant], scope: &Scope, listings: &[Listing]) -
         }
         let state = KindState {
             last_good: sweep.map(Arc::new),
-            error: None,
+            ..KindState::default()
         };
         snapshot.kinds.insert(*kind, state);
     }

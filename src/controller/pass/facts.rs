@@ -91,7 +91,7 @@ pub(super) fn needs_key(cluster: &ValidCluster, observed: &Observed) -> bool {
 async fn look_up_key(kubernetes: &ClusterObject) -> Fact {
     Fact::Key(match kubernetes.key().await {
         Ok(secret) => Source::Known(secret),
-        Err(error) => Source::Unknown(error.to_string()),
+        Err(error) => Source::Unknown(error.to_string().into()),
     })
 }
 

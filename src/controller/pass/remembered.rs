@@ -78,13 +78,11 @@ impl Remembered {
     /// Whether a status would say no more than that a process which has just started has not looked everywhere yet:
     /// for some time what the last one said of the same spec stays.
     pub(super) fn is_early(&mut self, cluster: &ValidCluster, outcome: &Outcome, previous: &RayClusterStatus) -> bool {
-        let unseen = outcome
-            .plan
-            .waiting
-            .iter()
-            .any(|waiting| waiting.reason == Reason::NotObserved);
-        self.has_seen |= !unseen;
+        let waits = |reason| outcome.plan.waiting.iter().any(|waiting| waiting.reason == reason);
+        let is_refused = waits(Reason::LookRefused);
+        self.has_seen |= !is_refused && !waits(Reason::NotObserved);
         !self.has_seen
+            && !is_refused
             && outcome.performed.is_empty()
             && previous.observed_generation == Some(cluster.generation)
             && self.met.elapsed() < FIRST_LOOK

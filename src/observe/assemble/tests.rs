@@ -362,7 +362,7 @@ fn a_kind_is_swept_when_all_vpcs_of_the_cluster_were_looked_into() {
     else {
         panic!("nobody looked into the user's VPC");
     };
-    assert!(why.contains("vpc-0a"), "{why}");
+    assert!(why.message.contains("vpc-0a"), "{why}");
 
     let found = || vec![Listing::Vpc(vec![vpc("vpc-0a", tagged(UID))])];
     let status = RayClusterStatus::default;

@@ -119,11 +119,12 @@ impl<'p, 'a> Plans<'p, 'a> {
         let observed = planner.observed();
         let missing = match (&observed.account, &observed.inventory.bucket.swept) {
             (Source::Known(account), Source::Known(())) => return Some(Self { planner, account, now }),
-            (Source::Unknown(why), _) => format!("the AWS account is not known: {why}"),
-            (_, Source::Unknown(why)) => format!("the list of buckets is not known: {why}"),
+            (Source::Unknown(why), _) => ("the AWS account", why),
+            (_, Source::Unknown(why)) => ("the list of buckets", why),
         };
         if needed {
-            planner.wait(Subject::Buckets, Reason::NotObserved, missing);
+            let (what, why) = missing;
+            planner.wait_for_look(Subject::Buckets, what, why);
         }
         None
     }
