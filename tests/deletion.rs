@@ -17,6 +17,7 @@ use crate::support::control_plane::ControlPlane;
 use crate::support::controller::Controller;
 use crate::support::scene::Scene;
 use crate::support::stand_in::StandIn;
+use crate::support::sweeps::sweeps;
 use crate::support::wait::{PATIENCE, until};
 
 /// The lab under another name.
@@ -153,6 +154,8 @@ async fn a_foreign_interface_blocks_by_name_and_the_rest_is_gone_already() {
         .network_interface()
         .and_then(|interface| interface.network_interface_id());
     let interface = interface.expect("it has an id").to_owned();
+    // What nobody has looked at yet is found by a refusal; this one is known.
+    sweeps(&scene.aws, 1).await;
 
     scene.space.delete("lab").await;
     let named = |cluster: &RayCluster| {
