@@ -20,7 +20,7 @@ use crate::{
     controller::events::Event,
     memory::{Memory, RetryDelays},
     observe::{KeySecret, Ledger, Observed, Source},
-    plan::{self, Action, Plan, launch::pool_of},
+    plan::{self, Action, Plan, pool::shortage},
     resources::{Answer, Change, instance::InstanceChange},
 };
 
@@ -411,7 +411,8 @@ impl<'a> Execution<'a> {
         if let (ErrorClass::Capacity, Change::Instance(InstanceChange::Launch { launch, .. })) = (error.class, change) {
             // The pool is skipped; the next one is tried at once.
             let until = now.checked_add(delays.capacity).unwrap_or(Timestamp::MAX);
-            state.observed.exhausted.insert(pool_of(launch), until);
+            let shortage = shortage(launch, &error.code);
+            state.observed.exhausted.insert(shortage, until);
             delays.capacity = Duration::ZERO;
         }
         let may_land = self.bounds.call_timeout;

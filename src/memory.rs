@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     aws::{Access, AwsCall, AwsError, ErrorClass, TIMEOUT},
-    observe::{Pool, Refusal, Shelf},
+    observe::{Refusal, Shelf, Shortage},
     resources::{
         Answer, Change, Inventory, Kind, ResourceChange,
         bucket::{Bucket, BucketChange, Step},
@@ -404,25 +404,25 @@ impl RetryDelays {
     }
 }
 
-/// Pools of a region that were without capacity when last asked: all clusters skip them for a while.
+/// What a region had too little of when last asked: no cluster asks for it for a while.
 #[derive(Debug, Default)]
-pub struct ExhaustedPools(Mutex<BTreeMap<Pool, Timestamp>>);
+pub struct Shortages(Mutex<BTreeMap<Shortage, Timestamp>>);
 
-impl ExhaustedPools {
-    /// Skips a pool until then.
-    pub fn skip(&self, pool: Pool, until: Timestamp) {
-        self.lock().insert(pool, until);
+impl Shortages {
+    /// Nobody asks until then.
+    pub fn skip(&self, shortage: Shortage, until: Timestamp) {
+        self.lock().insert(shortage, until);
     }
 
-    /// The pools that are skipped now, and until when.
+    /// What is not asked for now, and until when.
     #[must_use]
-    pub fn at(&self, now: Timestamp) -> BTreeMap<Pool, Timestamp> {
-        let mut pools = self.lock();
-        pools.retain(|_, until| *until > now);
-        pools.clone()
+    pub fn at(&self, now: Timestamp) -> BTreeMap<Shortage, Timestamp> {
+        let mut shortages = self.lock();
+        shortages.retain(|_, until| *until > now);
+        shortages.clone()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Pool, Timestamp>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Shortage, Timestamp>> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }

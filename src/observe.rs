@@ -125,8 +125,8 @@ pub struct Observed {
     pub has_finalizer: bool,
     /// Live things that carry the name of this cluster and another uid, as after a restored backup. Ids.
     pub predecessors: Vec<String>,
-    /// Pools without capacity, and until when they are skipped. Shared by all clusters of the region.
-    pub exhausted: BTreeMap<Pool, Timestamp>,
+    /// What launches lacked, and until when it is not asked for. Shared by all clusters of the region.
+    pub exhausted: BTreeMap<Shortage, Timestamp>,
     /// Changes that were refused, by [`crate::plan::Action::key`].
     pub refusals: BTreeMap<String, Refusal>,
     /// Sweeps of all kinds, one after the other, that began after the last call that could still land and found
@@ -138,6 +138,15 @@ pub struct Observed {
     pub machine_sweep_age: Duration,
     /// How long after the last launch that could still land the sweep of machines used here began; `None`: before it.
     pub seen_after_launches: Option<Duration>,
+}
+
+/// What AWS had too little of for a launch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shortage {
+    /// Machines of a type in a zone, whatever the subnet: `InsufficientInstanceCapacity`.
+    Capacity(Pool),
+    /// Free addresses in the subnet with this id, whatever the type: `InsufficientFreeAddressesInSubnet`.
+    Addresses(String),
 }
 
 /// A kind of capacity: what `InsufficientInstanceCapacity` speaks of.

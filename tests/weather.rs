@@ -169,6 +169,24 @@ async fn a_type_without_capacity_is_followed_by_the_next_of_the_spec() {
 }
 
 #[tokio::test]
+async fn a_full_subnet_is_followed_by_the_next_of_the_same_zone() {
+    let scene = Scene::start().await;
+    // Eleven addresses, the head's among them, for a head and twelve workers.
+    let subnet = "cidr: 10.0.1.0/24\n        public: true\n";
+    let rest = "        public: true\n        availabilityZone: ap-southeast-1a\n";
+    let two = format!("cidr: 10.0.1.0/28\n{rest}      - name: b\n        cidr: 10.0.2.0/24\n{rest}");
+    let lab = LAB.replacen(subnet, &two, 1).replacen("replicas: 2", "replicas: 12", 1);
+    scene.space.apply(&lab).await.expect("the lab is accepted");
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    let workers = workers(&scene.aws).await;
+    let in_first = workers
+        .iter()
+        .filter(|worker| worker.private_address.starts_with("10.0.1."));
+    assert_eq!((workers.len(), in_first.count()), (12, 10), "{workers:#?}");
+    assert_eq!(most_alive(&scene.aws), 13);
+}
+
+#[tokio::test]
 async fn no_capacity_anywhere_is_told_and_over_when_there_is_some() {
     let scene = Scene::start_with(&["--capacity-skip=3s"]).await;
     scene.aws.inject(&no_capacity("c5.large"));

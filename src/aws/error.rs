@@ -24,6 +24,8 @@ pub struct AwsError {
 
 /// The code of a call that got no answer in time, and may be carried out nevertheless.
 pub const TIMEOUT: &str = "Timeout";
+/// The code of a launch for which its subnet has no free address, whatever the type and the zone.
+pub const SUBNET_FULL: &str = "InsufficientFreeAddressesInSubnet";
 
 /// The code of a call that could not be made for want of credentials.
 const CREDENTIALS: &str = "Credentials";
@@ -45,7 +47,7 @@ pub enum ErrorClass {
     Retryable,
     /// Again, and all calls of this account and region slower.
     Throttled,
-    /// This type in this zone is skipped for minutes.
+    /// This type in this zone, or this subnet, is skipped for minutes.
     Capacity,
     /// Again once the resource has reached another state: `IncorrectInstanceState`, `DependencyViolation`.
     Waiting,
@@ -140,8 +142,8 @@ fn class_of(code: &str, status: u16) -> ErrorClass {
         "InsufficientInstanceCapacity"
         | "InsufficientHostCapacity"
         | "InsufficientReservedInstanceCapacity"
-        | "Unsupported"
-        | "InsufficientCapacity" => ErrorClass::Capacity,
+        | "InsufficientCapacity"
+        | SUBNET_FULL => ErrorClass::Capacity,
         "IdempotentParameterMismatch" => ErrorClass::AlreadyCarriedOut,
         "IncorrectInstanceState"
         | "IncorrectState"
@@ -185,6 +187,7 @@ mod tests {
     fn throttling_is_never_capacity_and_quota_is_a_persons_matter() {
         assert_eq!(class_of("RequestLimitExceeded", 503), ErrorClass::Throttled);
         assert_eq!(class_of("InsufficientInstanceCapacity", 500), ErrorClass::Capacity);
+        assert_eq!(class_of(SUBNET_FULL, 400), ErrorClass::Capacity);
         assert_eq!(class_of("VcpuLimitExceeded", 400), ErrorClass::Terminal);
         assert_eq!(class_of("UnauthorizedOperation", 403), ErrorClass::Terminal);
     }

@@ -13,7 +13,7 @@ pub mod sdk;
 use async_trait::async_trait;
 
 pub use call::{Access, AwsCall, Service};
-pub use error::{AwsError, ErrorClass, TIMEOUT, UNKNOWN_HOST};
+pub use error::{AwsError, ErrorClass, SUBNET_FULL, TIMEOUT, UNKNOWN_HOST};
 pub use gate::{Fence, Gate, Observer};
 pub use sdk::Clients;
 

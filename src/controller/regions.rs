@@ -1,4 +1,4 @@
-//! What all clusters of one region share: the clients, the sweeps, the pools without capacity, and what was looked up.
+//! What all clusters of one region share: the clients, the sweeps, what is short, and what was looked up.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use tokio::{sync::broadcast, time::Instant};
 use super::tasks::Tasks;
 use crate::{
     aws::{Aws, AwsError, Clients, Fence, Gate, Image, Observer, brake::Braked},
-    memory::ExhaustedPools,
+    memory::Shortages,
     observe::{Source, Unseen},
     sweep::{Changed, SweepIntervals, Sweeps},
     validate::ImageRef,
@@ -107,8 +107,8 @@ pub struct Region {
     pub aws: Arc<dyn Aws>,
     /// Its sweeps.
     pub sweeps: Arc<Sweeps>,
-    /// Its pools without capacity.
-    pub exhausted: ExhaustedPools,
+    /// What it has too little of.
+    pub exhausted: Shortages,
     account: Lookup<String>,
     images: Mutex<BTreeMap<ImageRef, Arc<Lookup<Image>>>>,
 }
@@ -222,7 +222,7 @@ impl Regions {
             name: name.to_owned(),
             sweeps: Sweeps::new(Arc::clone(&aws), &self.installation, self.intervals.clone()),
             aws,
-            exhausted: ExhaustedPools::default(),
+            exhausted: Shortages::default(),
             account: Lookup::default(),
             images: Mutex::default(),
         });

@@ -3,7 +3,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::{
     aws::Scope,
-    observe::Source,
+    observe::{Pool, Source},
     resources::vpc::{Vpc, VpcChange},
     sweep::tests::snapshot,
     tags::Tags,
@@ -268,19 +268,19 @@ fn no_refusal_is_forgotten_before_its_time() {
 }
 
 #[test]
-fn an_exhausted_pool_is_skipped_for_a_while() {
-    let pool = Pool {
+fn what_was_short_is_not_asked_for_for_a_while() {
+    let shortage = Shortage::Capacity(Pool {
         instance_type: "t2.medium".into(),
         availability_zone: "ap-southeast-1a".into(),
-    };
-    let pools = ExhaustedPools::default();
+    });
+    let shortages = Shortages::default();
     let until = Timestamp::from_second(100).unwrap();
-    pools.skip(pool.clone(), until);
+    shortages.skip(shortage.clone(), until);
     assert_eq!(
-        pools.at(Timestamp::from_second(99).unwrap()),
-        BTreeMap::from([(pool, until)])
+        shortages.at(Timestamp::from_second(99).unwrap()),
+        BTreeMap::from([(shortage, until)])
     );
-    assert_eq!(pools.at(until), BTreeMap::new());
+    assert_eq!(shortages.at(until), BTreeMap::new());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{KeySecret, Ledger, Observed, Pool, Source};
+use super::{KeySecret, Ledger, Observed, Shortage, Source};
 use crate::{
     api::RayClusterStatus,
     aws::Image,
@@ -48,7 +48,7 @@ pub struct Facts<'a> {
     /// The image that the spec names.
     pub image: Source<Image>,
     /// Pools without capacity, of the region.
-    pub exhausted: BTreeMap<Pool, Timestamp>,
+    pub exhausted: BTreeMap<Shortage, Timestamp>,
     /// How long AWS may still show what was before a change.
     pub consistency_window: Duration,
     /// The time, monotonic.

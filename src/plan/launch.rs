@@ -1,13 +1,11 @@
 //! Launches: one batch a need, written down before the call, repeated to the letter until its outcome is definite, and
 //! never more of them than the cap allows.
 
-use jiff::Timestamp;
-
-use super::{Action, Planner, Reason, Subject, waiting::told};
+use super::{Action, Planner, Reason, Subject};
 use crate::{
     api::{Launch, LaunchState, VolumeSpec},
     bootstrap,
-    observe::{KeySecret, Pool},
+    observe::KeySecret,
     resources::{
         Change,
         instance::{InstanceChange, client_token},
@@ -91,13 +89,13 @@ impl Need<'_> {
         }
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.group
             .map_or_else(|| "the head".into(), |group| format!("group {group}"))
     }
 
     /// The key under which AWS's refusals of such launches are kept; see [`Action::key`].
-    fn refusal_key(&self) -> String {
+    pub(super) fn refusal_key(&self) -> String {
         format!(
             "RunInstances {}",
             self.group
@@ -266,52 +264,5 @@ impl Planner<'_> {
             Some(launches) => launches.push(launch),
             None => self.act(subject, Action::RecordLaunches(vec![launch])),
         }
-    }
-
-    /// The first pool of the grid types x subnets that is not known to be without capacity.
-    fn pool(&mut self, need: &Need<'_>) -> Option<(String, Subnet)> {
-        let (exhausted, now) = (&self.observed().exhausted, self.inputs.now);
-        let mut next = None;
-        for instance_type in need.instance_types {
-            for subnet in &need.subnets {
-                let pool = Pool {
-                    instance_type: instance_type.clone(),
-                    availability_zone: subnet.availability_zone.clone(),
-                };
-                match exhausted.get(&pool).filter(|until| **until > now) {
-                    None => return Some((instance_type.clone(), (*subnet).clone())),
-                    Some(until) => next = Some(next.map_or(*until, |earlier: Timestamp| earlier.min(*until))),
-                }
-            }
-        }
-        let subnets: Vec<&str> = need
-            .subnets
-            .iter()
-            .map(|subnet| subnet.availability_zone.as_str())
-            .collect();
-        let mut message = format!(
-            "no capacity for {} ({} in {}): tried again in minutes. Add another type or a subnet in another zone",
-            need.name(),
-            need.instance_types.join(", "),
-            subnets.join(", ")
-        );
-        // Another cluster may have found out; then there is nothing to quote.
-        if let Some(refusal) = self.observed().refusals.get(&need.refusal_key()) {
-            message = format!("{message}. {}", told(&refusal.code, &refusal.message));
-        }
-        self.wait(need.subject(), Reason::NoCapacity, message);
-        if let Some(next) = next {
-            self.check_in(next.duration_since(now).unsigned_abs());
-        }
-        None
-    }
-}
-
-/// The pool that a launch draws from.
-#[must_use]
-pub fn pool_of(launch: &Launch) -> Pool {
-    Pool {
-        instance_type: launch.instance_type.clone(),
-        availability_zone: launch.availability_zone.clone(),
     }
 }

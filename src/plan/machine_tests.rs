@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{LaunchState, PublicAddress, RayClusterStatus},
     aws::{AwsCall, AwsError, ErrorClass},
-    observe::{KeySecret, Pool, Refusal, Source},
+    observe::{KeySecret, Refusal, Source},
     resources::{Kind, instance::InstanceState},
     tags,
     validate::Network,
@@ -336,32 +336,6 @@ fn the_cap_stops_a_runaway_and_says_when_it_goes_on() {
     lab.now += SignedDuration::from_mins(61);
     lab.run();
     assert_eq!(lab.live(WORKER).len(), 2);
-}
-
-#[test]
-fn a_pool_without_capacity_is_skipped_and_all_of_them_are_told() {
-    let mut lab = running_lab();
-    lab.cluster.groups.push(group("big", 1));
-    lab.cluster.groups[1].instance_types = vec!["m5.large".into(), "m5a.large".into()];
-    let zone = |kind: &str| Pool {
-        instance_type: kind.into(),
-        availability_zone: "ap-southeast-1a".into(),
-    };
-    let until = lab.now + SignedDuration::from_mins(3);
-    lab.observed.exhausted.insert(zone("m5.large"), until);
-    assert_eq!(lab.lines(), ["record launch 103 (1 x m5a.large for big)"]);
-    lab.observed.exhausted.insert(zone("m5a.large"), until);
-    assert_eq!(lab.lines(), Vec::<String>::new());
-    let plan = lab.plan();
-    assert_eq!(plan.waiting[0].reason, Reason::NoCapacity);
-    assert!(
-        plan.waiting[0]
-            .message
-            .contains("m5.large, m5a.large in ap-southeast-1a"),
-        "{}",
-        plan.waiting[0].message
-    );
-    assert_eq!(plan.next_check, Some(std::time::Duration::from_mins(3)));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod machine_tests;
 mod network;
 #[cfg(test)]
 mod network_tests;
+pub mod pool;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     aws::{AwsCall, AwsError, ErrorClass},
-    observe::Pool,
+    observe::{Pool, Shortage},
     resources::{
         Change,
         instance::{InstanceChange, InstanceState},
@@ -110,7 +110,7 @@ fn happen(scenario: &mut Scenario, event: &Event) {
             scenario
                 .observed
                 .exhausted
-                .insert(pool, scenario.now + SignedDuration::from_mins(3));
+                .insert(Shortage::Capacity(pool), scenario.now + SignedDuration::from_mins(3));
         }
         Event::ThingLosesTags(index) => scenario.lose_tags(*index),
         Event::TimePasses(seconds) => scenario.now += SignedDuration::from_secs(*seconds),

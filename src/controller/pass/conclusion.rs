@@ -65,8 +65,8 @@ impl Passes {
         {
             remembered.keep_key(secret.clone(), self.secrets.version(name));
         }
-        for (pool, until) in &outcome.observed.exhausted {
-            region.exhausted.skip(pool.clone(), *until);
+        for (shortage, until) in &outcome.observed.exhausted {
+            region.exhausted.skip(shortage.clone(), *until);
         }
         for performed in &outcome.performed {
             match &performed.result {
