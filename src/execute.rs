@@ -20,7 +20,10 @@ use crate::{
     controller::events::Event,
     memory::{Memory, RetryDelays},
     observe::{KeySecret, Ledger, Observed, Source},
-    plan::{self, Action, Plan, pool::shortage},
+    plan::{
+        self, Action, Plan,
+        pool::{shortage, unsupported_key},
+    },
     resources::{Answer, Change, instance::InstanceChange},
 };
 
@@ -408,16 +411,25 @@ impl<'a> Execution<'a> {
         state: &mut State,
     ) {
         let (now, mut delays) = (self.clock.now(), self.bounds.delays.clone());
-        if let (ErrorClass::Capacity, Change::Instance(InstanceChange::Launch { launch, .. })) = (error.class, change) {
+        let mut key = key.to_owned();
+        if let Change::Instance(InstanceChange::Launch { launch, .. }) = change {
             // The pool is skipped; the next one is tried at once.
-            let until = now.checked_add(delays.capacity).unwrap_or(Timestamp::MAX);
-            let shortage = shortage(launch, &error.code);
-            state.observed.exhausted.insert(shortage, until);
-            delays.capacity = Duration::ZERO;
+            match error.class {
+                ErrorClass::Capacity => {
+                    let until = now.checked_add(delays.capacity).unwrap_or(Timestamp::MAX);
+                    state.observed.exhausted.insert(shortage(launch, &error.code), until);
+                    delays.capacity = Duration::ZERO;
+                }
+                ErrorClass::Unsupported => {
+                    let group = launch.group.as_deref();
+                    key = unsupported_key(group, &launch.instance_type, &launch.availability_zone);
+                }
+                _ => {}
+            }
         }
         let may_land = self.bounds.call_timeout;
         memory.refused(
-            key,
+            &key,
             change.kind(),
             error,
             &delays,

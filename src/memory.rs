@@ -398,7 +398,7 @@ impl RetryDelays {
             ErrorClass::Capacity => return self.capacity,
             ErrorClass::Waiting if times > Refusal::PATIENCE => self.waiting.saturating_mul(10),
             ErrorClass::Waiting => self.waiting,
-            ErrorClass::Terminal => doubled(self.terminal, self.terminal_max),
+            ErrorClass::Terminal | ErrorClass::Unsupported => doubled(self.terminal, self.terminal_max),
         };
         delay.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
     }

@@ -96,6 +96,7 @@ fn class_name(class: ErrorClass) -> &'static str {
         ErrorClass::Retryable => "retryable",
         ErrorClass::Throttled => "throttled",
         ErrorClass::Capacity => "capacity",
+        ErrorClass::Unsupported => "unsupported",
         ErrorClass::Waiting => "waiting",
         ErrorClass::NotFound => "not_found",
         ErrorClass::AlreadyCarriedOut => "already_carried_out",

@@ -323,7 +323,7 @@ async fn what_the_spec_names_and_aws_does_not_have_is_told_until_the_spec_names_
             "instanceTypes: [t2.medium]",
             "instanceTypes: [p5.48xlarge]",
             "WorkersReady",
-            "NoCapacity",
+            "InvalidReference",
             "Unsupported",
         ),
     ];

@@ -49,6 +49,9 @@ pub enum ErrorClass {
     Throttled,
     /// This type in this zone, or this subnet, is skipped for minutes.
     Capacity,
+    /// Not this type in this zone, or not as it is asked for, which says nothing about other clusters: the next type or
+    /// zone, and when there is none a person has to act.
+    Unsupported,
     /// Again once the resource has reached another state: `IncorrectInstanceState`, `DependencyViolation`.
     Waiting,
     /// It is not there (yet, or any more).
@@ -144,6 +147,7 @@ fn class_of(code: &str, status: u16) -> ErrorClass {
         | "InsufficientReservedInstanceCapacity"
         | "InsufficientCapacity"
         | SUBNET_FULL => ErrorClass::Capacity,
+        "Unsupported" => ErrorClass::Unsupported,
         "IdempotentParameterMismatch" => ErrorClass::AlreadyCarriedOut,
         "IncorrectInstanceState"
         | "IncorrectState"

@@ -575,3 +575,35 @@ async fn a_launch_without_an_answer_stays_open_and_the_same_request_is_sent_agai
     };
     assert_eq!(request(&first), request(&second));
 }
+
+#[tokio::test]
+async fn what_is_short_is_kept_for_all_clusters_and_what_is_unsupported_for_this_one() {
+    for (class, is_shared, reason) in [
+        (ErrorClass::Capacity, true, plan::Reason::NoCapacity),
+        (ErrorClass::Unsupported, false, plan::Reason::InvalidReference),
+    ] {
+        let mut lab = Scenario::lab();
+        lab.settle_network();
+        let refused = "launch 1 x t2.medium in subnet-7 for the head (launch 101)";
+        let bench = Bench::new(FakeAws::refusing(&[(refused, class)]));
+        let (cluster, limits) = (&lab.cluster, &lab.limits);
+        let plan = |observed: &Observed, now: Timestamp| {
+            plan::plan(&plan::Inputs {
+                cluster,
+                observed,
+                limits,
+                now,
+            })
+        };
+        let outcome = bench.run(lab.observed.clone(), plan).await;
+        assert_eq!(bench.aws.log(), [refused], "{class:?}");
+        assert_eq!(!outcome.observed.exhausted.is_empty(), is_shared);
+        let reasons: Vec<_> = outcome.plan.waiting.iter().map(|waiting| waiting.reason).collect();
+        assert_eq!(reasons[0], reason, "{:?}", outcome.plan);
+        assert!(
+            outcome.plan.waiting[0].message.contains("as told"),
+            "{:?}",
+            outcome.plan
+        );
+    }
+}

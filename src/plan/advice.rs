@@ -24,7 +24,9 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
         }
         UNKNOWN_HOST => "check spec.region: no such region is known to the DNS of the controller",
         "OperationNotPermitted" => "switch off the protection of the machine",
-        "Unsupported" => "choose an instance type that this zone offers, or a subnet in another zone",
+        "Unsupported" => {
+            "choose an instance type that this zone offers, a subnet in another zone, or an image that this type can boot"
+        }
         _ if code.starts_with("InvalidAMIID") => "write the id of an image of this region into spec.head.image",
         "ParameterNotFound" => "write an SSM parameter of this region into spec.head.image",
         _ if code.starts_with("InvalidKeyPair") => "write the name of a key pair of this region into spec.keyPair",

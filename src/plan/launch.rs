@@ -94,14 +94,18 @@ impl Need<'_> {
             .map_or_else(|| "the head".into(), |group| format!("group {group}"))
     }
 
-    /// The key under which AWS's refusals of such launches are kept; see [`Action::key`].
+    /// The key under which AWS's refusals of such launches are kept.
     pub(super) fn refusal_key(&self) -> String {
-        format!(
-            "RunInstances {}",
-            self.group
-                .map_or_else(|| "head".into(), |group| format!("group {group}"))
-        )
+        launch_key(self.group)
     }
+}
+
+/// [`Action::key`] of every launch of a group; `None` for the head.
+pub(super) fn launch_key(group: Option<&str>) -> String {
+    format!(
+        "RunInstances {}",
+        group.map_or_else(|| "head".into(), |group| format!("group {group}"))
+    )
 }
 
 /// What a machine is made from, as a short name: today its image.

@@ -73,7 +73,11 @@ impl Ledger {
                 }
             }
             Err(error) => match error.class {
-                ErrorClass::Terminal | ErrorClass::Capacity | ErrorClass::Waiting | ErrorClass::NotFound => {
+                ErrorClass::Terminal
+                | ErrorClass::Unsupported
+                | ErrorClass::Capacity
+                | ErrorClass::Waiting
+                | ErrorClass::NotFound => {
                     launch.state = LaunchState::Refused;
                     launch.settled_at = Some(now);
                 }

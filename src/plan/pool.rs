@@ -5,14 +5,20 @@ use jiff::Timestamp;
 
 use super::{
     Planner, Reason,
-    launch::{Need, Subnet},
-    waiting::told,
+    launch::{Need, Subnet, launch_key},
 };
 use crate::{
     api::Launch,
     aws::SUBNET_FULL,
-    observe::{Pool, Shortage},
+    observe::{Pool, Refusal, Shortage},
 };
+
+/// The key under which it is remembered of one cluster that a type is not to be had in a zone, or not as a group
+/// (`None`: the head) asks for it; beside [`super::Action::key`], under which the other refusals are.
+#[must_use]
+pub fn unsupported_key(group: Option<&str>, instance_type: &str, availability_zone: &str) -> String {
+    format!("{} of {instance_type} in {availability_zone}", launch_key(group))
+}
 
 /// What a launch that AWS refused with this code, for want of capacity, lacked.
 #[must_use]
@@ -26,75 +32,120 @@ pub fn shortage(launch: &Launch, code: &str) -> Shortage {
     })
 }
 
-impl Planner<'_> {
-    /// The first type and subnet for which nothing is known to be short; says what is where there is none.
+/// Why a type is not asked for in a subnet now, and until when.
+#[derive(Clone, Copy)]
+enum Bar<'a> {
+    NoCapacity(Timestamp),
+    NoAddress(Timestamp),
+    Unsupported(&'a Refusal),
+}
+
+impl Bar<'_> {
+    fn until(&self) -> Timestamp {
+        match self {
+            Self::NoCapacity(until) | Self::NoAddress(until) => *until,
+            Self::Unsupported(refusal) => refusal.until,
+        }
+    }
+}
+
+/// The cells of the grid that nothing can be drawn from now, and why.
+type Barred<'a> = Vec<(&'a str, &'a Subnet, Bar<'a>)>;
+
+impl<'a> Planner<'a> {
+    /// The first type and subnet that nothing is known against; says what is where there is none.
     pub(super) fn pool(&mut self, need: &Need<'_>) -> Option<(String, Subnet)> {
-        let mut next: Option<Timestamp> = None;
+        let mut barred = Barred::new();
         for instance_type in need.instance_types {
             for subnet in &need.subnets {
-                match self.short_until(instance_type, subnet) {
+                match self.bar(need, instance_type, subnet) {
                     None => return Some((instance_type.clone(), (*subnet).clone())),
-                    Some(until) => next = Some(next.map_or(until, |earlier| earlier.min(until))),
+                    Some(bar) => barred.push((instance_type, *subnet, bar)),
                 }
             }
         }
-        let message = self.shortage_message(need);
-        self.wait(need.subject(), Reason::NoCapacity, message);
+        let is_short = barred.iter().any(|(_, _, bar)| !matches!(bar, Bar::Unsupported(_)));
+        let reason = if is_short {
+            Reason::NoCapacity
+        } else {
+            Reason::InvalidReference
+        };
+        let mut message = told(need, &barred);
+        // Another cluster may have found out; then there is nothing to quote.
+        if is_short && let Some(refusal) = self.observed().refusals.get(&need.refusal_key()) {
+            message = format!("{message}. {}", super::waiting::told(&refusal.code, &refusal.message));
+        }
+        let next = barred.iter().map(|(_, _, bar)| bar.until()).min();
+        self.wait(need.subject(), reason, message);
         if let Some(next) = next {
             self.check_in(next.duration_since(self.inputs.now).unsigned_abs());
         }
         None
     }
 
-    /// Until when machines of this type are not asked for in this subnet, if so.
-    fn short_until(&self, instance_type: &str, subnet: &Subnet) -> Option<Timestamp> {
+    fn bar(&self, need: &Need<'_>, instance_type: &str, subnet: &Subnet) -> Option<Bar<'a>> {
+        let (observed, now) = (self.observed(), self.inputs.now);
+        let until = |shortage| observed.exhausted.get(&shortage).copied().filter(|until| *until > now);
+        let zone = &subnet.availability_zone;
         let pool = Pool {
             instance_type: instance_type.to_owned(),
-            availability_zone: subnet.availability_zone.clone(),
+            availability_zone: zone.clone(),
         };
-        let capacity = self.until(&Shortage::Capacity(pool));
-        capacity.max(self.until(&Shortage::Addresses(subnet.id.clone())))
+        let unsupported = observed.refusals.get(&unsupported_key(need.group, instance_type, zone));
+        unsupported
+            .filter(|refusal| refusal.until > now)
+            .map(Bar::Unsupported)
+            .or_else(|| until(Shortage::Addresses(subnet.id.clone())).map(Bar::NoAddress))
+            .or_else(|| until(Shortage::Capacity(pool)).map(Bar::NoCapacity))
     }
+}
 
-    fn until(&self, shortage: &Shortage) -> Option<Timestamp> {
-        let until = self.observed().exhausted.get(shortage).copied();
-        until.filter(|until| *until > self.inputs.now)
+/// What is short, where, and what a person can do.
+fn told(need: &Need<'_>, barred: &Barred<'_>) -> String {
+    let name = need.name();
+    let (mut capacity, mut addresses, mut unsupported) = (Barred::new(), Barred::new(), Barred::new());
+    for (instance_type, subnet, bar) in barred {
+        let kind = match bar {
+            Bar::NoCapacity(_) => &mut capacity,
+            Bar::NoAddress(_) => &mut addresses,
+            Bar::Unsupported(_) => &mut unsupported,
+        };
+        kind.push((*instance_type, *subnet, *bar));
     }
+    let types = |barred: &Barred<'_>| list(barred.iter().map(|(instance_type, ..)| *instance_type));
+    let zones = |barred: &Barred<'_>| list(barred.iter().map(|(_, subnet, _)| subnet.availability_zone.as_str()));
+    let mut parts = Vec::new();
+    if !capacity.is_empty() {
+        let (types, zones) = (types(&capacity), zones(&capacity));
+        parts.push(format!(
+            "no capacity for {name} ({types} in {zones}): tried again in minutes. Add another type or a subnet in \
+             another zone"
+        ));
+    }
+    if !addresses.is_empty() {
+        let subnets = list(addresses.iter().map(|(_, subnet, _)| subnet.id.as_str()));
+        parts.push(format!(
+            "no free address for {name} in {subnets}: tried again in minutes. Add a subnet with room, or delete what \
+             uses the addresses"
+        ));
+    }
+    if let Some((_, _, Bar::Unsupported(first))) = unsupported.first() {
+        let (types, zones) = (types(&unsupported), zones(&unsupported));
+        let first = super::waiting::told(&first.code, &first.message);
+        parts.push(format!("AWS does not launch {types} in {zones} for {name}: {first}"));
+    }
+    parts.join(". ")
+}
 
-    fn shortage_message(&self, need: &Need<'_>) -> String {
-        let is_full = |subnet: &&&Subnet| self.until(&Shortage::Addresses(subnet.id.clone())).is_some();
-        let full: Vec<&str> = need
-            .subnets
-            .iter()
-            .filter(is_full)
-            .map(|subnet| subnet.id.as_str())
-            .collect();
-        let open = need.subnets.iter().filter(|subnet| !is_full(subnet));
-        let mut zones: Vec<&str> = open.map(|subnet| subnet.availability_zone.as_str()).collect();
-        zones.dedup();
-        let mut told_so_far = Vec::new();
-        if !full.is_empty() {
-            told_so_far.push(format!(
-                "no free address for {} in {}: tried again in minutes. Add a subnet with room, or delete what uses \
-                 the addresses",
-                need.name(),
-                full.join(", ")
-            ));
+/// Each name once, in the order of their first mention.
+fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut known: Vec<&str> = Vec::new();
+    for name in names {
+        if !known.contains(&name) {
+            known.push(name);
         }
-        if !zones.is_empty() {
-            told_so_far.push(format!(
-                "no capacity for {} ({} in {}): tried again in minutes. Add another type or a subnet in another zone",
-                need.name(),
-                need.instance_types.join(", "),
-                zones.join(", ")
-            ));
-        }
-        // Another cluster may have found out; then there is nothing to quote.
-        if let Some(refusal) = self.observed().refusals.get(&need.refusal_key()) {
-            told_so_far.push(told(&refusal.code, &refusal.message));
-        }
-        told_so_far.join(". ")
     }
+    known.join(", ")
 }
 
 #[cfg(test)]
@@ -105,11 +156,13 @@ mod tests {
 
     use super::*;
     use crate::{
+        aws::ErrorClass,
         plan::{
             Plan,
             fleet::WORKER,
             scenario::{Scenario, group},
         },
+        resources::Kind,
         validate::{self, Network},
     };
 
@@ -172,7 +225,7 @@ mod tests {
         let (mut lab, [first, second]) = lab();
         lab.cluster.groups[0].replicas = 5;
         lacks(&mut lab, Shortage::Addresses(first.clone()));
-        lab.settle();
+        lab.run();
         let launch = lab.observed.ledger.launches.last().unwrap();
         assert_eq!((launch.count, &launch.subnet_id), (3, &second));
 
@@ -183,5 +236,60 @@ mod tests {
         assert!(message.starts_with("no free address for group cpu"), "{message}");
         assert!(message.contains(&format!("{first}, {second}")), "{message}");
         assert_eq!(plan.next_check, Some(MINUTES));
+    }
+
+    /// AWS does not launch this type in the zone for group cpu.
+    fn unsupported(lab: &mut Scenario, instance_type: &str) {
+        let refusal = Refusal {
+            class: ErrorClass::Unsupported,
+            kind: Kind::Instance,
+            code: "Unsupported".into(),
+            message: format!("RunInstances group cpu: Unsupported: {instance_type} is not supported"),
+            times: 1,
+            until: lab.now + SignedDuration::from_mins(1),
+        };
+        let key = unsupported_key(Some("cpu"), instance_type, ZONE);
+        lab.observed.refusals.insert(key, refusal);
+    }
+
+    #[test]
+    fn a_type_that_a_zone_does_not_have_is_skipped_and_needs_a_person_when_no_other_is_left() {
+        let (mut lab, _) = lab();
+        lab.cluster.groups.push(group("other", 1));
+        let types = ["p5.48xlarge", "m5.large"];
+        for group in &mut lab.cluster.groups {
+            group.instance_types = types.map(Into::into).into();
+        }
+        lab.cluster.groups[0].replicas = 3;
+        unsupported(&mut lab, types[0]);
+        let record = "record launch 103 (1 x m5.large for cpu) launch 104 (1 x p5.48xlarge for other)";
+        assert_eq!(lab.lines(), [record], "another group may ask for it in another way");
+        lab.cluster.groups[1].replicas = 0;
+
+        lacks(&mut lab, capacity(types[1]));
+        let plan = lab.plan();
+        let message = told(&plan, Reason::NoCapacity);
+        assert!(
+            message.starts_with("no capacity for group cpu (m5.large in ap-southeast-1a)"),
+            "{message}"
+        );
+        assert!(message.contains("p5.48xlarge is not supported"), "{message}");
+
+        lab.observed.exhausted.clear();
+        unsupported(&mut lab, types[1]);
+        let plan = lab.plan();
+        let message = told(&plan, Reason::InvalidReference);
+        assert!(
+            message.contains("AWS does not launch p5.48xlarge, m5.large in ap-southeast-1a"),
+            "{message}"
+        );
+        assert!(message.contains("choose an instance type"), "{message}");
+        assert_eq!(plan.next_check, Some(Duration::from_mins(1)));
+        lab.now += SignedDuration::from_mins(2);
+        assert_eq!(
+            lab.lines(),
+            ["record launch 103 (1 x p5.48xlarge for cpu)"],
+            "tried again"
+        );
     }
 }

@@ -39,7 +39,7 @@ impl Waiting {
         let reason = match refusal.class {
             Class::Throttled => Reason::Throttled,
             Class::Capacity => Reason::NoCapacity,
-            Class::Terminal => Reason::Refused,
+            Class::Terminal | Class::Unsupported => Reason::Refused,
             Class::Waiting => Reason::InTransition,
             Class::Retryable | Class::NotFound | Class::AlreadyCarriedOut | Class::LostLease => Reason::AwsUnavailable,
         };
