@@ -192,7 +192,7 @@ pub struct Refusal {
     pub kind: Kind,
     /// AWS's code.
     pub code: String,
-    /// What failed, on what, and AWS's words.
+    /// What failed, on what, what a person can do, and AWS's words.
     pub message: String,
     /// How often in a row.
     pub times: u32,

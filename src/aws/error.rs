@@ -1,14 +1,14 @@
 //! What can go wrong on AWS. Only the class of an error decides what follows.
 
-use std::error::Error;
+use std::{borrow::Cow, error::Error};
 
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-use super::AwsCall;
+use super::{AwsCall, advice::advice};
 
-/// A call that did not succeed.
+/// A call that did not succeed. Says what failed, on what, what a person can do, and AWS's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{call} {subject}: {code}: {message}")]
+#[error("{call} {subject}: {code}: {}", self.words())]
 pub struct AwsError {
     /// The call.
     pub call: AwsCall,
@@ -20,6 +20,17 @@ pub struct AwsError {
     pub code: String,
     /// AWS's message.
     pub message: String,
+}
+
+impl AwsError {
+    /// What a person can do, and AWS's words: in this order, since AWS's may be long and are cut off first.
+    #[must_use]
+    pub fn words(&self) -> Cow<'_, str> {
+        match advice(&self.code) {
+            Some(advice) => format!("{advice}. AWS: {}", self.message).into(),
+            None => self.message.as_str().into(),
+        }
+    }
 }
 
 /// The code of a call that got no answer in time, and may be carried out nevertheless.
@@ -214,6 +225,27 @@ mod tests {
         assert_eq!(
             undelivered("dispatch failure: io error: connection refused"),
             "Connection"
+        );
+    }
+
+    #[test]
+    fn what_to_do_comes_before_what_aws_says() {
+        let mut error = AwsError {
+            call: AwsCall::CreateVpc,
+            subject: "vpc".into(),
+            class: ErrorClass::Terminal,
+            code: "UnauthorizedOperation".into(),
+            message: "You are not authorized".into(),
+        };
+        assert_eq!(
+            error.to_string(),
+            "ec2:CreateVpc vpc: UnauthorizedOperation: allow this call to the AWS identity of the controller. AWS: You \
+             are not authorized"
+        );
+        error.code = "InternalError".into();
+        assert_eq!(
+            error.to_string(),
+            "ec2:CreateVpc vpc: InternalError: You are not authorized"
         );
     }
 

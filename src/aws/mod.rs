@@ -1,6 +1,7 @@
 //! AWS behind one narrow trait with domain types: [`Aws`]. The SDK is spoken in [`sdk`] and in the `list` and `apply`
 //! of the files in [`crate::resources`]; every call goes through the one [`Gate`].
 
+pub(crate) mod advice;
 pub mod brake;
 mod call;
 mod error;

@@ -83,7 +83,7 @@ impl Event {
                 _ => tell(
                     true,
                     &error.code,
-                    &format!("could not {action}: {}: {}", error.code, error.message),
+                    &format!("could not {action}: {}: {}", error.code, error.words()),
                 ),
             },
             (_, Err(Failure::Kubernetes(error @ KubernetesError::Failed { .. }))) => {

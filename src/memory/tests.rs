@@ -159,7 +159,11 @@ fn refusals_come_back_later_each_time_and_go_with_success_or_another_spec() {
     memory.begin_pass(1);
     let first = refuse(&mut memory, ErrorClass::Terminal, now);
     assert_eq!((first.times, first.until.as_second()), (1, 60));
-    assert!(first.message.contains("VpcLimitExceeded: no more"), "{}", first.message);
+    assert!(
+        first.message.contains("VpcLimitExceeded: delete what is not needed"),
+        "{}",
+        first.message
+    );
     let second = refuse(&mut memory, ErrorClass::Terminal, now);
     assert_eq!((second.times, second.until.as_second()), (2, 120));
     memory.begin_pass(1);

@@ -2,7 +2,6 @@
 //! the AWS SDK or of the Kubernetes client.
 
 mod action;
-mod advice;
 mod converge;
 mod deletion;
 pub mod fleet;

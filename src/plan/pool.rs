@@ -73,7 +73,7 @@ impl<'a> Planner<'a> {
         let mut message = told(need, &barred);
         // Another cluster may have found out; then there is nothing to quote.
         if is_short && let Some(refusal) = self.observed().refusals.get(&need.refusal_key()) {
-            message = format!("{message}. {}", super::waiting::told(&refusal.code, &refusal.message));
+            message = format!("{message}. {}", refusal.message);
         }
         let next = barred.iter().map(|(_, _, bar)| bar.until()).min();
         self.wait(need.subject(), reason, message);
@@ -131,8 +131,10 @@ fn told(need: &Need<'_>, barred: &Barred<'_>) -> String {
     }
     if let Some((_, _, Bar::Unsupported(first))) = unsupported.first() {
         let (types, zones) = (types(&unsupported), zones(&unsupported));
-        let first = super::waiting::told(&first.code, &first.message);
-        parts.push(format!("AWS does not launch {types} in {zones} for {name}: {first}"));
+        parts.push(format!(
+            "AWS does not launch {types} in {zones} for {name}: {}",
+            first.message
+        ));
     }
     parts.join(". ")
 }
@@ -156,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        aws::ErrorClass,
+        aws::{AwsCall, AwsError, ErrorClass},
         plan::{
             Plan,
             fleet::WORKER,
@@ -240,11 +242,18 @@ mod tests {
 
     /// AWS does not launch this type in the zone for group cpu.
     fn unsupported(lab: &mut Scenario, instance_type: &str) {
-        let refusal = Refusal {
+        let error = AwsError {
+            call: AwsCall::RunInstances,
+            subject: "group cpu".into(),
             class: ErrorClass::Unsupported,
-            kind: Kind::Instance,
             code: "Unsupported".into(),
-            message: format!("RunInstances group cpu: Unsupported: {instance_type} is not supported"),
+            message: format!("{instance_type} is not supported"),
+        };
+        let refusal = Refusal {
+            class: error.class,
+            kind: Kind::Instance,
+            message: error.to_string(),
+            code: error.code,
             times: 1,
             until: lab.now + SignedDuration::from_mins(1),
         };

@@ -1,7 +1,9 @@
 //! What a plan waits for and what it found: data, from which the status is made.
 
-use super::advice::{advice, where_to_look};
-use crate::observe::{Refusal, Unseen};
+use crate::{
+    aws::advice::where_to_look,
+    observe::{Refusal, Unseen},
+};
 
 /// Which part of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,7 +48,7 @@ impl Waiting {
         Self {
             subject,
             reason,
-            message: told(&refusal.code, &refusal.message),
+            message: refusal.message.clone(),
         }
     }
 
@@ -55,7 +57,7 @@ impl Waiting {
     pub fn unseen(subject: Subject, what: &str, why: &Unseen) -> Self {
         let (reason, message) = match &why.refused {
             // Its words name the call, and are the same for all who wait for it.
-            Some(code) => (Reason::LookRefused, told(code, &why.message)),
+            Some(_) => (Reason::LookRefused, why.message.clone()),
             None => (Reason::NotObserved, format!("{what}: {why}")),
         };
         Self {
@@ -78,14 +80,6 @@ impl Waiting {
             reason: Reason::ForeignResource,
             message,
         }
-    }
-}
-
-/// AWS's words, and what a person can do.
-pub(super) fn told(code: &str, message: &str) -> String {
-    match advice(code) {
-        Some(advice) => format!("{}: {advice}", message.trim_end_matches('.')),
-        None => message.to_owned(),
     }
 }
 

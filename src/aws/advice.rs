@@ -8,6 +8,7 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
     Some(match code {
         // Throttling.
         "RequestLimitExceeded" => return None,
+        "InsufficientFreeAddressesInSubnet" => "add a subnet with room, or delete what uses the addresses",
         "VcpuLimitExceeded" | "InstanceLimitExceeded" => {
             "ask AWS for a higher quota of running instances in this region, or ask for fewer or smaller machines"
         }
@@ -19,13 +20,16 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
             "allow this call to the AWS identity of the controller"
         }
         "AuthFailure" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "ExpiredToken" | "OptInRequired" => {
-            "give the controller credentials that are valid for this account, and check spec.region: it has to be a region \
-             that is switched on in this account"
+            "give the controller credentials that are valid for this account, and check spec.region: it has to be a \
+             region that is switched on in this account"
         }
         UNKNOWN_HOST => "check spec.region: no such region is known to the DNS of the controller",
         "OperationNotPermitted" => "switch off the protection of the machine",
         "Unsupported" => {
-            "choose an instance type that this zone offers, a subnet in another zone, or an image that this type can boot"
+            "choose an instance type that this zone offers, a subnet in another zone, or an image that it can boot"
+        }
+        "InvalidSubnetID.NotFound" | "InvalidGroup.NotFound" | "InvalidVpcID.NotFound" => {
+            "if it is in spec.network.existing, write the id of one of this region; else Rayward makes it anew"
         }
         _ if code.starts_with("InvalidAMIID") => "write the id of an image of this region into spec.head.image",
         "ParameterNotFound" => "write an SSM parameter of this region into spec.head.image",
@@ -36,7 +40,7 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
 
 /// Where a person finds what is in the way of deleting something of this kind, where Rayward has not found it.
 #[must_use]
-pub(super) fn where_to_look(kind: Kind) -> Option<&'static str> {
+pub(crate) fn where_to_look(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Vpc => {
             "look in the VPC console, filtered by this VPC, at endpoints, peering connections, network ACLs, NAT, VPN, \
