@@ -391,9 +391,11 @@ impl RetryDelays {
                 .min(most)
         };
         let delay = match class {
-            ErrorClass::Retryable | ErrorClass::NotFound | ErrorClass::AlreadyCarriedOut | ErrorClass::LostLease => {
+            ErrorClass::Retryable | ErrorClass::AlreadyCarriedOut | ErrorClass::LostLease => {
                 doubled(self.retry, self.retry_max)
             }
+            // Not known yet, or not there: soon at first, and at last as seldom as what needs a person.
+            ErrorClass::NotFound => doubled(self.retry, self.terminal_max),
             ErrorClass::Throttled => doubled(self.throttled, self.throttled_max),
             ErrorClass::Capacity => return self.capacity,
             ErrorClass::Waiting if times > Refusal::PATIENCE => self.waiting.saturating_mul(10),

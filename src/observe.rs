@@ -42,6 +42,8 @@ pub struct Unseen {
     pub message: String,
     /// AWS's code where it refuses to show it until a person acts; `None`: that passes by itself.
     pub refused: Option<String>,
+    /// What follows from AWS's answer, where it gave one.
+    pub class: Option<ErrorClass>,
 }
 
 impl fmt::Display for Unseen {
@@ -55,6 +57,7 @@ impl<T: Into<String>> From<T> for Unseen {
         Self {
             message: message.into(),
             refused: None,
+            class: None,
         }
     }
 }
@@ -66,6 +69,7 @@ impl Unseen {
         Self {
             message: error.to_string(),
             refused: error.needs_person().then(|| error.code.clone()),
+            class: Some(error.class),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::support::cluster::{LAB, condition};
 use crate::support::fleet::{alive, ids, most_alive, workers};
 use crate::support::scene::Scene;
 use crate::support::sweeps::sweeps;
-use crate::support::wait::PATIENCE;
+use crate::support::wait::{PATIENCE, until};
 
 /// How long a creation may take in bad weather.
 const LONG: Duration = Duration::from_mins(2);
@@ -338,6 +338,13 @@ async fn what_the_spec_names_and_aws_does_not_have_is_told_until_the_spec_names_
         };
         let what = format!("{part} says {reason}, {code}");
         scene.space.wait_until(name, &what, PATIENCE, is_told).await;
+        scene.space.wait_for(name, "Stalled", "True", PATIENCE).await;
+        until(&format!("an Event says {reason}, {code}"), PATIENCE, async || {
+            let events = scene.space.events().await;
+            let is_told = |event: &String| event.starts_with(reason) && event.contains(code);
+            events.iter().any(is_told).then_some(()).ok_or(format!("{events:#?}"))
+        })
+        .await;
         scene.space.apply(&lab).await.expect("the lab is accepted");
         scene.space.wait_for(name, "Ready", "True", PATIENCE).await;
     }

@@ -95,8 +95,9 @@ impl Event {
     }
 }
 
-/// The Event of what stands in the way although no change on AWS was refused: what blocks a deletion, and that AWS
-/// refuses to be looked at. `None` while the status before said the same.
+/// The Event of what does not go on until a person acts although no change on AWS was refused: what blocks a deletion,
+/// what the spec names and is not there, that AWS refuses to be looked at. `None` while the status before said the
+/// same.
 #[must_use]
 pub fn held_up(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Event> {
     let of = |status: &RayClusterStatus| {
@@ -105,9 +106,9 @@ pub fn held_up(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Even
         if let Some(blocked) = find(ConditionType::DeletionBlocked) {
             return Some(Event::new(true, &blocked.type_, &blocked.reason, &blocked.message));
         }
-        let refused = Reason::LookRefused.name();
-        let stalled = find(ConditionType::Stalled).filter(|stalled| stalled.reason == refused)?;
-        Some(Event::new(true, refused, &stalled.type_, &stalled.message))
+        // Each refused change has an Event of its own.
+        let stalled = find(ConditionType::Stalled).filter(|stalled| stalled.reason != Reason::Refused.name())?;
+        Some(Event::new(true, &stalled.reason, &stalled.type_, &stalled.message))
     };
     of(now).filter(|event| of(before).as_ref() != Some(event))
 }
@@ -238,6 +239,7 @@ mod tests {
         let event = Event::of(&create(), &Err(error.into())).unwrap();
         assert_eq!((event.is_warning, event.reason.as_str()), (true, "VpcLimitExceeded"));
         assert!(event.note.len() <= MAX_NOTE && event.note.ends_with("..."));
+        assert!(event.note.contains("ask AWS for a higher quota"), "{}", event.note);
     }
 
     #[test]
@@ -261,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_aws_refuses_is_told_once() {
+    fn what_needs_a_person_is_told_once_and_again_when_it_is_something_else() {
         let stalled = |reason: &str, message: &str| RayClusterStatus {
             conditions: serde_json::from_value(serde_json::json!([{
                 "type": "Stalled", "status": "True", "reason": reason, "message": message,
@@ -275,6 +277,10 @@ mod tests {
         assert_eq!((event.is_warning, event.reason.as_str()), (true, "LookRefused"));
         assert_eq!(event.note, "ec2:DescribeVpcs: AuthFailure: no");
         assert_eq!(held_up(&status, &status), None);
+        let unknown = |image| stalled("ImageUnknown", image);
+        assert_eq!(held_up(&status, &unknown("ami-1")).unwrap().reason, "ImageUnknown");
+        assert_eq!(held_up(&unknown("ami-1"), &unknown("ami-1")), None);
+        assert!(held_up(&unknown("ami-1"), &unknown("ami-2")).is_some());
         let refused_change = stalled("Refused", "has an Event of its own");
         assert_eq!(held_up(&RayClusterStatus::default(), &refused_change), None);
     }

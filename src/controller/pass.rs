@@ -258,6 +258,7 @@ impl Passes {
                 let now = SystemClock.now();
                 let status = status::invalid(object, &error, &previous, now);
                 self.write(&kubernetes, &name, &status).await?;
+                tell_held_up(&kubernetes, &previous, &status);
                 return Ok((Next::OnChange.into(), PassOutcome::Invalid));
             }
         };
@@ -332,9 +333,7 @@ impl Passes {
             now: SystemClock.now(),
         });
         self.write(kubernetes, name, &status).await?;
-        if let Some(event) = events::held_up(previous, &status) {
-            kubernetes.publish(event);
-        }
+        tell_held_up(kubernetes, previous, &status);
         Ok(())
     }
 
@@ -370,6 +369,12 @@ impl Passes {
         };
         kubernetes.write_status(&first).await?;
         Ok(first)
+    }
+}
+
+fn tell_held_up(kubernetes: &ClusterObject, before: &RayClusterStatus, now: &RayClusterStatus) {
+    if let Some(event) = events::held_up(before, now) {
+        kubernetes.publish(event);
     }
 }
 

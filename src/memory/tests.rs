@@ -314,3 +314,12 @@ fn what_may_have_been_made_without_an_answer_is_made_again_only_after_a_look() {
     assert_eq!(until(&memory), delays.retry);
     assert!(memory.unseen_kinds().is_empty());
 }
+
+#[test]
+fn what_aws_does_not_know_is_asked_for_soon_at_first_and_then_ever_more_seldom() {
+    let delays = RetryDelays::default();
+    let after = |times| delays.after(ErrorClass::NotFound, times, 1.0);
+    assert_eq!((after(1), after(2)), (Duration::from_secs(1), Duration::from_secs(2)));
+    assert!(after(4) < Duration::from_secs(10));
+    assert_eq!(after(20), delays.terminal_max);
+}

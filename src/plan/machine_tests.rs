@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{LaunchState, PublicAddress, RayClusterStatus},
     aws::{AwsCall, AwsError, ErrorClass},
-    observe::{KeySecret, Refusal, Source},
+    observe::{KeySecret, Refusal, Source, Unseen},
     resources::{Kind, instance::InstanceState},
     tags,
     validate::Network,
@@ -100,6 +100,11 @@ fn a_head_that_hangs_in_shutting_down_gives_up_its_address() {
     let long_ago = lab.now - SignedDuration::from_mins(11);
     lab.machine_mut(&head).state = InstanceState::ShuttingDown;
     lab.machine_mut(&head).transition_at = Some(long_ago);
+    let told = format!("{head} hangs in shutting-down with the head's address 10.0.1.10: the new head gets 10.0.1.4");
+    let findings = lab.plan().findings;
+    let is_told =
+        |found: &Finding| format!("{} {}", found.id, found.what) == told && found.outcome == Outcome::Repaired;
+    assert!(findings.iter().any(is_told), "{findings:?}");
     lab.settle();
     let next = lab.live(HEAD).remove(0);
     assert_eq!(lab.machine_mut(&next).private_address.as_deref(), Some("10.0.1.4"));
@@ -516,6 +521,29 @@ fn an_unknown_look_at_machines_plans_nothing_about_them() {
     lab.observed.inventory.instance.swept = Source::Unknown("throttled".into());
     assert_eq!(lab.lines(), Vec::<String>::new());
     assert!(reasons(&lab).contains(&Reason::NotObserved));
+}
+
+#[test]
+fn only_an_image_that_aws_refuses_or_does_not_know_needs_a_person() {
+    let mut lab = Scenario::lab();
+    lab.settle_network();
+    let cases = [
+        (Some(ErrorClass::NotFound), Reason::ImageUnknown),
+        (Some(ErrorClass::Terminal), Reason::ImageUnknown),
+        (Some(ErrorClass::Throttled), Reason::Throttled),
+        (Some(ErrorClass::Retryable), Reason::AwsUnavailable),
+        (None, Reason::NotObserved),
+    ];
+    for (class, reason) in cases {
+        let message = "DescribeImages ami-1".into();
+        let refused = (class == Some(ErrorClass::Terminal)).then(|| "AccessDenied".into());
+        lab.observed.image = Source::Unknown(Unseen {
+            message,
+            refused,
+            class,
+        });
+        assert!(reasons(&lab).contains(&reason), "{class:?}: {:?}", lab.plan());
+    }
 }
 
 #[test]

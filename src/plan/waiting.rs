@@ -5,6 +5,10 @@ use crate::{
     observe::{Refusal, Unseen},
 };
 
+/// How often in a row AWS may say that it does not know something before it counts as not there: with the delays
+/// between them some ten seconds.
+const UNKNOWN_YET: u32 = 4;
+
 /// Which part of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subject {
@@ -43,7 +47,10 @@ impl Waiting {
             Class::Capacity => Reason::NoCapacity,
             Class::Terminal | Class::Unsupported => Reason::Refused,
             Class::Waiting => Reason::InTransition,
-            Class::Retryable | Class::NotFound | Class::AlreadyCarriedOut | Class::LostLease => Reason::AwsUnavailable,
+            // What was made a moment ago is not known everywhere at once.
+            Class::NotFound if refusal.times <= UNKNOWN_YET => Reason::DependencyPending,
+            Class::NotFound => Reason::InvalidReference,
+            Class::Retryable | Class::AlreadyCarriedOut | Class::LostLease => Reason::AwsUnavailable,
         };
         Self {
             subject,
@@ -151,6 +158,7 @@ impl Reason {
             self,
             Self::LookRefused
                 | Self::Refused
+                | Self::ImageUnknown
                 | Self::PredecessorAlive
                 | Self::MachineUnplaced
                 | Self::KeyLost
@@ -212,5 +220,29 @@ impl Finding {
             what: what.into(),
             outcome: Outcome::Outdated,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{aws::ErrorClass, resources::Kind};
+
+    #[test]
+    fn what_aws_does_not_know_is_awaited_for_seconds_and_then_a_persons_matter() {
+        let reason = |times| {
+            let refusal = Refusal {
+                class: ErrorClass::NotFound,
+                kind: Kind::Instance,
+                code: "InvalidGroup.NotFound".into(),
+                message: "RunInstances head: InvalidGroup.NotFound: no such group".into(),
+                times,
+                until: jiff::Timestamp::UNIX_EPOCH,
+            };
+            Waiting::refused(Subject::Head, &refusal).reason
+        };
+        assert_eq!(reason(1), Reason::DependencyPending);
+        assert_eq!(reason(UNKNOWN_YET), Reason::DependencyPending);
+        assert_eq!(reason(UNKNOWN_YET + 1), Reason::InvalidReference);
     }
 }

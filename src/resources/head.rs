@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::{
     api::PublicAddress,
+    aws::ErrorClass,
     observe::Source,
     plan::{
         Finding, Planner, Reason, Subject,
@@ -108,8 +109,16 @@ fn launch(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     let image = match &planner.observed().image {
         Source::Known(image) => image,
         Source::Unknown(why) => {
-            let message = format!("{why}: looked up again in seconds; spec.head.image has to name one of this region");
-            planner.wait(Subject::Head, Reason::ImageUnknown, message);
+            let message =
+                format!("{why}. It is looked up again in seconds; spec.head.image has to name one of this region");
+            let reason = match why.class {
+                _ if why.refused.is_some() => Reason::ImageUnknown,
+                Some(ErrorClass::NotFound) => Reason::ImageUnknown,
+                None => Reason::NotObserved,
+                Some(ErrorClass::Throttled) => Reason::Throttled,
+                Some(_) => Reason::AwsUnavailable,
+            };
+            planner.wait(Subject::Head, reason, message);
             return;
         }
     };
@@ -160,7 +169,8 @@ fn address(planner: &mut Planner<'_>, subnet: &Subnet) -> Option<Ipv4Addr> {
                 && machine.state != InstanceState::Terminated
         })
     };
-    if let Some(lost) = holder(first).filter(|machine| machine.is_lost()) {
+    let lost = holder(first).filter(|machine| machine.is_lost());
+    if let Some(lost) = lost {
         let timeout = planner.inputs.limits.stop_timeout;
         let stuck = lost.transition_at.is_some_and(|at| planner.since(at) > timeout);
         if !stuck {
@@ -187,9 +197,20 @@ fn address(planner: &mut Planner<'_>, subnet: &Subnet) -> Option<Ipv4Addr> {
         .chain(usable.filter(|address| *address != first))
         .filter(|address| holder(*address).is_none())
         .nth(skip as usize);
-    if next.is_none() {
-        let message = format!("subnet {} has no free address for the head", subnet.id);
-        planner.wait(Subject::Head, Reason::InvalidReference, message);
+    match (next, lost) {
+        (None, _) => {
+            let message = format!("subnet {} has no free address for the head", subnet.id);
+            planner.wait(Subject::Head, Reason::InvalidReference, message);
+        }
+        (Some(next), Some(lost)) => {
+            let what = format!("hangs in shutting-down with the head's address {first}: the new head gets {next}");
+            planner.find(Finding::repaired(&lost.id, what));
+        }
+        (Some(next), None) if next != first && recorded == Some(first) => {
+            let what = format!("has the head's address {first} in use by something else: the new head gets {next}");
+            planner.find(Finding::repaired(&subnet.id, what));
+        }
+        (Some(_), None) => {}
     }
     next
 }

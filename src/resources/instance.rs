@@ -98,7 +98,8 @@ pub struct Instance {
     pub network_interface: Option<String>,
     /// When it was launched, or last started.
     pub launched_at: Timestamp,
-    /// When its state last changed at somebody's wish, where EC2 tells.
+    /// When its state last changed at somebody's wish, where EC2 tells; else, on its way to stopped or terminated,
+    /// since when it is seen so.
     pub transition_at: Option<Timestamp>,
     /// Why its state changed, in EC2's words.
     pub state_reason: Option<String>,
@@ -144,6 +145,14 @@ impl Resource for Instance {
     }
     fn client_token(&self) -> Option<&str> {
         self.client_token.as_deref()
+    }
+    /// EC2 tells the time of a transition only where somebody wished it, not where a machine failed by itself.
+    fn seen_again(&mut self, before: Option<&Self>, now: Timestamp) {
+        let is_leaving = matches!(self.state, InstanceState::Stopping | InstanceState::ShuttingDown);
+        if is_leaving && self.transition_at.is_none() {
+            let known = before.filter(|before| before.state == self.state);
+            self.transition_at = known.and_then(|known| known.transition_at).or(Some(now));
+        }
     }
     fn is_gone(&self) -> bool {
         self.state == InstanceState::Terminated

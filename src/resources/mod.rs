@@ -17,6 +17,7 @@ pub mod workers;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
@@ -46,6 +47,9 @@ pub trait Resource {
     fn client_token(&self) -> Option<&str> {
         None
     }
+    /// Enters what AWS does not tell and only somebody who looks again and again knows. `before` is how the last look
+    /// saw it.
+    fn seen_again(&mut self, _before: Option<&Self>, _now: Timestamp) {}
     /// Whether nothing of it is left but its entry in a listing: a terminated machine.
     fn is_gone(&self) -> bool {
         false

@@ -15,6 +15,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use tokio::{
     sync::{Notify, Semaphore, broadcast, watch},
     time::Instant,
@@ -321,7 +322,7 @@ impl Sweeps {
 
     fn failed(&self, kind: Kind, line: &Line, began: Instant, error: &AwsError) -> Arc<str> {
         let unseen = Arc::new(Unseen {
-            message: format!("{}: {}: {}", error.call, error.code, error.message),
+            message: format!("{}: {}: {}", error.call, error.code, error.words()),
             ..Unseen::by(error)
         });
         tracing::warn!(?kind, %error, "could not look at AWS; what was seen before is kept");
@@ -355,7 +356,7 @@ impl Sweeps {
             let mut names = lock(&self.names);
             let listed = listing.into_stored(&mut names);
             let before = previous.as_deref();
-            let sweep = KindSweep::new(before, began, scope, listed, &mut names, |thing| {
+            let sweep = KindSweep::new(before, began, Timestamp::now(), scope, listed, &mut names, |thing| {
                 touched.note(thing, &self.token_prefix);
             });
             names.tidy();

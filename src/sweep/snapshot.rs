@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Names, Stored};
@@ -187,10 +188,11 @@ pub(crate) fn owner<'a>(thing: &'a dyn Stored, token_prefix: &str) -> Option<&'a
 
 impl KindSweep {
     /// Puts what a sweep listed together with what the one before it knew. `changed` is told of everything that is
-    /// new, different or dropped.
+    /// new, different or dropped. `now` is the time by the clock at which the sweep ended.
     pub(super) fn new(
         previous: Option<&Self>,
         began: Instant,
+        now: Timestamp,
         scope: &Scope,
         mut listed: Vec<Arc<dyn Stored>>,
         names: &mut Names,
@@ -210,11 +212,15 @@ impl KindSweep {
                 });
             }
         };
-        for thing in listed {
+        for mut thing in listed {
             while let Some(entry) = before.next_if(|entry| entry.thing.id() < thing.id()) {
                 unlisted(entry, &mut entries, &mut changed);
             }
             let known = before.next_if(|entry| entry.thing.id() == thing.id());
+            // Nobody else has what was just listed.
+            if let Some(thing) = Arc::get_mut(&mut thing) {
+                thing.seen_again(known.map(|entry| entry.thing.as_ref()), now);
+            }
             let thing = match known {
                 Some(entry) if entry.thing.is_like(thing.as_ref()) => Arc::clone(&entry.thing),
                 Some(entry) => {

@@ -2,6 +2,8 @@
 
 use std::{any::Any, collections::HashSet, fmt, sync::Arc};
 
+use jiff::Timestamp;
+
 use crate::{
     resources::{Inventory, Shelved},
     tags::Tags,
@@ -42,6 +44,8 @@ pub trait Stored: Any + Send + Sync + fmt::Debug {
     fn is_gone(&self) -> bool;
     /// The value of one of its tags.
     fn tag(&self, key: &str) -> Option<&Arc<str>>;
+    /// See [`crate::resources::Resource::seen_again`].
+    fn seen_again(&mut self, before: Option<&dyn Stored>, now: Timestamp);
     /// Whether the other one was seen just like this one.
     fn is_like(&self, other: &dyn Stored) -> bool;
     /// Puts a copy on the shelf of its kind.
@@ -86,6 +90,13 @@ impl<T: Shelved> Stored for Packed<T> {
             .iter()
             .find(|(name, _)| name.as_ref() == key)
             .map(|(_, value)| value)
+    }
+    fn seen_again(&mut self, before: Option<&dyn Stored>, now: Timestamp) {
+        let before = before.and_then(|before| {
+            let before: &dyn Any = before;
+            before.downcast_ref::<Self>()
+        });
+        self.item.seen_again(before.map(|before| &before.item), now);
     }
     fn is_like(&self, other: &dyn Stored) -> bool {
         let other: &dyn Any = other;

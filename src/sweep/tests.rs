@@ -491,6 +491,36 @@ async fn sweeps_that_find_nothing_are_counted_from_the_last_change_on() {
     );
 }
 
+#[test]
+fn since_when_a_machine_hangs_is_known_also_where_ec2_does_not_tell() {
+    use instance::InstanceState::{Running, ShuttingDown, Stopping};
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let (mut names, mut last): (_, Option<KindSweep>) = (Names::default(), None);
+    let mut look = |state, told, second| {
+        let machine = instance::Instance {
+            state,
+            transition_at: told,
+            ..machine("i-1", "u-1")
+        };
+        let listed = Listing::Instance(vec![machine]).into_stored(&mut names);
+        let (began, scope) = (Instant::now(), Scope::default());
+        let sweep = KindSweep::new(last.as_ref(), began, at(second), &scope, listed, &mut names, |_| {});
+        let mut inventory = crate::resources::Inventory::default();
+        sweep.get("i-1").unwrap().put(&mut inventory, true);
+        last = Some(sweep);
+        inventory.instance.ours["i-1"].transition_at
+    };
+    assert_eq!(look(Running, None, 1), None);
+    assert_eq!(look(ShuttingDown, None, 2), Some(at(2)));
+    assert_eq!(
+        look(ShuttingDown, None, 9),
+        Some(at(2)),
+        "not since the last look alone"
+    );
+    assert_eq!(look(Stopping, None, 10), Some(at(10)), "another state");
+    assert_eq!(look(Stopping, Some(at(5)), 11), Some(at(5)), "EC2 knows better");
+}
+
 /// A snapshot in which every kind was swept at these times, the last time with these things.
 pub(crate) fn snapshot(began: &[Instant], scope: &Scope, listings: &[Listing]) -> Snapshot {
     let mut snapshot = Snapshot {
@@ -508,7 +538,15 @@ pub(crate) fn snapshot(began: &[Instant], scope: &Scope, listings: &[Listing]) -
                 .cloned()
                 .flat_map(|listing| listing.into_stored(&mut names))
                 .collect();
-            sweep = Some(KindSweep::new(sweep.as_ref(), *at, scope, listed, &mut names, |_| {}));
+            sweep = Some(KindSweep::new(
+                sweep.as_ref(),
+                *at,
+                Timestamp::UNIX_EPOCH,
+                scope,
+                listed,
+                &mut names,
+                |_| {},
+            ));
         }
         let state = KindState {
             last_good: sweep.map(Arc::new),
