@@ -24,6 +24,13 @@ pub enum Source<T> {
     Unknown(Unseen),
 }
 
+impl<T> Default for Source<T> {
+    /// Not known, because nobody looked.
+    fn default() -> Self {
+        Self::Unknown("not looked at yet".into())
+    }
+}
+
 impl<T> Source<T> {
     /// The fact, if it is known.
     #[must_use]
@@ -88,7 +95,7 @@ pub struct Shelf<T> {
 impl<T> Default for Shelf<T> {
     fn default() -> Self {
         Self {
-            swept: Source::Unknown("not looked at yet".into()),
+            swept: Source::default(),
             ours: BTreeMap::new(),
             others: BTreeMap::new(),
         }
@@ -108,8 +115,8 @@ impl<T> Shelf<T> {
     }
 }
 
-/// All that the planner knows of one cluster.
-#[derive(Clone, Debug)]
+/// All that the planner knows of one cluster; by default nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// Id of the AWS account.
     pub account: Source<String>,

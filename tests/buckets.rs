@@ -1,18 +1,15 @@
 //! Buckets on S3: what is planned is carried out, what is folded is what S3 then shows, and nothing is ever done to a
 //! bucket that is somebody else's.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
-use rayward::api::{BucketDeletion, RayClusterStatus};
+use rayward::api::BucketDeletion;
 use rayward::aws::{Access, Aws, AwsCall, Clients, ErrorClass, Scope};
-use rayward::observe::{Ledger, Observed, Shelf, Source};
+use rayward::observe::{Observed, Shelf, Source};
 use rayward::plan::{Action, Inputs, Limits, Plan, Planner, Reason};
 use rayward::resources::bucket::{self, Bucket, BucketChange, Settings, Step};
-use rayward::resources::{Answer, Change, Inventory, ResourceChange};
+use rayward::resources::{Answer, Change, ResourceChange};
 use rayward::tags::{CLUSTER_UID, RELEASED_BY, Tags};
 use rayward::validate::{Installation, ValidCluster, validate};
 use serde_json::{Value, json};
@@ -58,20 +55,8 @@ impl World {
     fn new(clients: Clients, cluster: ValidCluster) -> Self {
         let observed = Observed {
             account: Source::Known(ACCOUNT.into()),
-            inventory: Inventory::default(),
-            image: Source::Unknown("not asked".into()),
-            key: Source::Unknown("not asked".into()),
-            ledger: Ledger::default(),
-            recorded: RayClusterStatus::default(),
-            stopped: None,
             has_finalizer: true,
-            predecessors: Vec::new(),
-            exhausted: BTreeMap::new(),
-            refusals: BTreeMap::new(),
-            clean_sweeps: 0,
-            sweep_age: Duration::ZERO,
-            machine_sweep_age: Duration::ZERO,
-            seen_after_launches: None,
+            ..Observed::default()
         };
         Self {
             clients,

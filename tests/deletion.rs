@@ -184,16 +184,8 @@ async fn a_foreign_interface_blocks_by_name_and_the_rest_is_gone_already() {
         }
     })
     .await;
-    until("an Event names it", PATIENCE, async || {
-        let events = scene.space.events().await;
-        let is_it = |event: &String| event.contains("DeletionBlocked") && event.contains(&interface);
-        if events.iter().any(is_it) {
-            Ok(())
-        } else {
-            Err(format!("{events:#?}"))
-        }
-    })
-    .await;
+    let names_it = |event: &str| event.contains("DeletionBlocked") && event.contains(&interface);
+    scene.space.wait_for_event(&interface, names_it).await;
     // It waits without trying in vain, and leaves what is not the cluster's alone.
     scene.aws.further_calls("DescribeNetworkInterfaces", 4).await;
     let cluster = scene.space.cluster("lab").await;
@@ -327,16 +319,8 @@ async fn a_bucket_with_data_goes_only_when_a_person_says_so() {
         }
     })
     .await;
-    until("an Event names it", PATIENCE, async || {
-        let events = scene.space.events().await;
-        let is_it = |event: &String| event.contains("DeletionBlocked") && event.contains(&bucket);
-        if events.iter().any(is_it) {
-            Ok(())
-        } else {
-            Err(format!("{events:#?}"))
-        }
-    })
-    .await;
+    let names_it = |event: &str| event.contains("DeletionBlocked") && event.contains(&bucket);
+    scene.space.wait_for_event(&bucket, names_it).await;
 
     // The annotation of another object of this name, as copied from an old manifest, confirms nothing.
     let annotate = |value: &str| json!({"metadata": {"annotations": {"rayward.dev/confirm-bucket-deletion": value}}});

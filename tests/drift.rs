@@ -82,16 +82,8 @@ impl Drift<'_> {
 
 /// Waits for an Event that tells of drift.
 async fn is_told(scene: &Scene, id: &str, what: &str) {
-    until(&format!("an Event tells of {id}: {what}"), PATIENCE, async || {
-        let events = scene.space.events().await;
-        let tells = |event: &String| event.starts_with("Drifted: ") && event.contains(id) && event.contains(what);
-        if events.iter().any(tells) {
-            Ok(())
-        } else {
-            Err(format!("{events:#?}"))
-        }
-    })
-    .await;
+    let tells = |event: &str| event.starts_with("Drifted: ") && event.contains(id) && event.contains(what);
+    scene.space.wait_for_event(&format!("{id}: {what}"), tells).await;
 }
 
 /// Whether a value stands anywhere among the parameters of a call.

@@ -7,11 +7,10 @@ mod others;
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::time::Duration;
 
 use aws_sdk_ec2::types::{ResourceType, Tag, TagSpecification};
 use jiff::{SignedDuration, Timestamp};
-use rayward::api::{Phase, RayClusterStatus};
+use rayward::api::Phase;
 use rayward::aws::{Aws, AwsError, Clients, Image, Scope};
 use rayward::observe::{KeySecret, Ledger, Observed, Source};
 use rayward::plan::{Action, Inputs, Limits, Outcome, Plan, plan};
@@ -107,7 +106,6 @@ impl World {
     fn new(stand_in: StandIn, cluster: ValidCluster) -> Self {
         let observed = Observed {
             account: Source::Known("123456789012".into()),
-            inventory: Inventory::default(),
             image: Source::Known(Image {
                 id: IMAGE.into(),
                 root_device: "/dev/sda1".into(),
@@ -120,16 +118,8 @@ impl World {
                 last: Some(0),
                 ..Ledger::default()
             },
-            recorded: RayClusterStatus::default(),
-            stopped: None,
             has_finalizer: true,
-            predecessors: Vec::new(),
-            exhausted: BTreeMap::new(),
-            refusals: BTreeMap::new(),
-            clean_sweeps: 0,
-            sweep_age: Duration::ZERO,
-            machine_sweep_age: Duration::ZERO,
-            seen_after_launches: None,
+            ..Observed::default()
         };
         Self {
             clients: clients(&stand_in, REGION, "key"),

@@ -27,12 +27,9 @@ async fn an_object_that_cannot_be_read_is_told_of_and_keeps_no_other_one_waiting
     store_although_it_breaks_the_rules(&space, &broken).await;
     let mut controller = Controller::start(&plane, &aws, &space.name).await;
     space.ready_lab().await;
-    until("the broken one is told of", PATIENCE, async || {
-        let events = space.events().await;
-        let is_told = events.iter().any(|event| event.starts_with("InvalidObject: "));
-        if is_told { Ok(()) } else { Err(events.join("\n")) }
-    })
-    .await;
+    space
+        .wait_for_event("the broken one", |event| event.starts_with("InvalidObject: "))
+        .await;
     assert!(controller.stop(Duration::from_secs(10)).success());
 }
 

@@ -189,21 +189,9 @@ fn observed(vpc_ids: &[&str]) -> Observed {
         ..Inventory::default()
     };
     Observed {
-        account: Source::Unknown("not looked up yet".into()),
         inventory,
-        image: Source::Unknown("not looked up yet".into()),
-        key: Source::Unknown("not looked up yet".into()),
-        ledger: Ledger::default(),
-        recorded: crate::api::RayClusterStatus::default(),
-        stopped: None,
         has_finalizer: true,
-        predecessors: Vec::new(),
-        exhausted: std::collections::BTreeMap::new(),
-        refusals: std::collections::BTreeMap::new(),
-        clean_sweeps: 0,
-        sweep_age: Duration::ZERO,
-        machine_sweep_age: Duration::ZERO,
-        seen_after_launches: None,
+        ..Observed::default()
     }
 }
 

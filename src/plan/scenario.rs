@@ -1,12 +1,10 @@
 //! A cluster for the tests of the planner: what is asked for, what is there, and the planned changes carried out on it.
 
-use std::{collections::BTreeMap, time::Duration};
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan};
 use crate::{
-    api::{BucketDeletion, Launch, PublicAddress, RayClusterStatus, VolumeSpec},
+    api::{BucketDeletion, Launch, PublicAddress, VolumeSpec},
     aws::Image,
     observe::{KeySecret, Ledger, Observed, Source},
     resources::{
@@ -98,16 +96,8 @@ impl Scenario {
                 last: Some(100),
                 held_until: None,
             },
-            recorded: RayClusterStatus::default(),
-            stopped: None,
             has_finalizer: true,
-            predecessors: Vec::new(),
-            exhausted: BTreeMap::new(),
-            refusals: BTreeMap::new(),
-            clean_sweeps: 0,
-            sweep_age: Duration::ZERO,
-            machine_sweep_age: Duration::ZERO,
-            seen_after_launches: None,
+            ..Observed::default()
         };
         let now = "2026-11-23T12:00:00Z".parse().unwrap();
         Self {

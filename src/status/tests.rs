@@ -6,7 +6,7 @@ mod phases;
 mod reference_page;
 mod writing;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -79,21 +79,11 @@ impl Pass {
         let observed = Observed {
             account: Source::Known("123456789012".into()),
             inventory,
-            image: Source::Unknown("not needed here".into()),
             key: Source::Known(KeySecret::Present {
                 public_key: "ssh-ed25519 A".into(),
             }),
-            ledger: Ledger::default(),
-            recorded: RayClusterStatus::default(),
-            stopped: None,
             has_finalizer: true,
-            predecessors: Vec::new(),
-            exhausted: BTreeMap::new(),
-            refusals: BTreeMap::new(),
-            clean_sweeps: 0,
-            sweep_age: Duration::ZERO,
-            machine_sweep_age: Duration::ZERO,
-            seen_after_launches: None,
+            ..Observed::default()
         };
         Self {
             object: object(&json!({})),

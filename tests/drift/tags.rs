@@ -20,7 +20,6 @@ async fn tags_that_were_removed_come_back() {
     // Disks are looked at in turn with the rest, so that a first look may be awaited.
     sweeps(&scene.aws, 2).await;
     let made = scene.made().await;
-    let client = scene.aws.ec2();
     let table = network.route_table_id.expect("a route table");
     let group = network.security_group_ids[0].clone();
     let status = lab.status.expect("a status");
@@ -45,12 +44,7 @@ async fn tags_that_were_removed_come_back() {
     ];
     let before = tags(&scene).await;
     for (list, id) in &things {
-        client
-            .delete_tags()
-            .resources(id)
-            .send()
-            .await
-            .expect("the tags are deleted");
+        remove_tags(&scene, id).await;
         have_come_back(&scene, &before).await;
         let done = last_call(&scene.aws, "DeleteTags", |_| true).expect("somebody did it");
         let repair = last_call(&scene.aws, "CreateTags", |params| mentions(params, id)).expect("it was repaired");
@@ -62,18 +56,18 @@ async fn tags_that_were_removed_come_back() {
     }
 
     for (_, id) in &things {
-        client
-            .delete_tags()
-            .resources(id)
-            .send()
-            .await
-            .expect("the tags are deleted");
+        remove_tags(&scene, id).await;
     }
     have_come_back(&scene, &before).await;
     sweeps(&scene.aws, 2).await;
     assert_eq!(scene.made().await, made, "nothing was made twice");
     let lab = scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
     assert_eq!(lab.status.expect("a status").last_launch, status.last_launch);
+}
+
+async fn remove_tags(scene: &Scene, id: &str) {
+    let removed = scene.aws.ec2().delete_tags().resources(id).send().await;
+    removed.expect("the tags are deleted");
 }
 
 /// Every tag that Rayward keeps true. When a thing was made and from which disk is not known any more.

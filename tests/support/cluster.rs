@@ -190,6 +190,19 @@ impl Space {
         events.into_iter().map(line).collect()
     }
 
+    /// Waits until an Event is as the test wants it; `is_it` is asked about `reason: note`.
+    pub(crate) async fn wait_for_event(&self, what: &str, is_it: impl Fn(&str) -> bool) {
+        until(&format!("an Event tells of {what}"), PATIENCE, async || {
+            let events = self.events().await;
+            if events.iter().any(|event| is_it(event)) {
+                Ok(())
+            } else {
+                Err(format!("{events:#?}"))
+            }
+        })
+        .await;
+    }
+
     /// What a person would look at: metadata, status and the last Events.
     async fn describe(&self, cluster: &RayCluster) -> String {
         let events = self.events().await;

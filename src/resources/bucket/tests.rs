@@ -10,10 +10,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    api::RayClusterStatus,
-    observe::{Ledger, Observed, Source},
+    observe::{Observed, Source},
     plan::{Inputs, Limits, Plan, Planner},
-    resources::{Change, Inventory},
+    resources::Change,
     validate::{Installation, ValidCluster, validate},
 };
 
@@ -130,20 +129,8 @@ impl World {
     fn new(spec: &Value) -> Self {
         let observed = Observed {
             account: Source::Known(ACCOUNT.into()),
-            inventory: Inventory::default(),
-            image: Source::Unknown("not asked".into()),
-            key: Source::Unknown("not asked".into()),
-            ledger: Ledger::default(),
-            recorded: RayClusterStatus::default(),
-            stopped: None,
             has_finalizer: true,
-            predecessors: Vec::new(),
-            exhausted: BTreeMap::new(),
-            refusals: BTreeMap::new(),
-            clean_sweeps: 0,
-            sweep_age: std::time::Duration::ZERO,
-            machine_sweep_age: std::time::Duration::ZERO,
-            seen_after_launches: None,
+            ..Observed::default()
         };
         let mut world = Self {
             s3: FakeS3::default(),
