@@ -9,24 +9,46 @@ use crate::{
     tags::Tags,
 };
 
-/// Strings that many things have in common, each kept once.
+/// The tags of a thing, in the order of their keys.
+type TagList = Arc<[(Arc<str>, Arc<str>)]>;
+
+/// What many things have in common, each kept once: strings, and whole lists of tags, since the disk and the interface
+/// of a machine carry the machine's, and so do all that were launched with it.
 #[derive(Debug, Default)]
-pub struct Names(HashSet<Arc<str>>);
+pub struct Names {
+    texts: HashSet<Arc<str>>,
+    lists: HashSet<TagList>,
+}
 
 impl Names {
     /// The shared form of `text`.
     pub(super) fn share(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
+        if let Some(known) = self.texts.get(text) {
             return Arc::clone(known);
         }
         let shared: Arc<str> = text.into();
-        self.0.insert(Arc::clone(&shared));
+        self.texts.insert(Arc::clone(&shared));
+        shared
+    }
+
+    fn share_tags(&mut self, tags: &Tags) -> TagList {
+        let list: Vec<_> = tags
+            .iter()
+            .map(|(key, value)| (self.share(key), self.share(value)))
+            .collect();
+        if let Some(known) = self.lists.get(list.as_slice()) {
+            return Arc::clone(known);
+        }
+        let shared: TagList = list.into();
+        self.lists.insert(Arc::clone(&shared));
         shared
     }
 
     /// Forgets what nothing uses any more.
     pub(super) fn tidy(&mut self) {
-        self.0.retain(|text| Arc::strong_count(text) > 1);
+        // A list that goes lets its texts go.
+        self.lists.retain(|list| Arc::strong_count(list) > 1);
+        self.texts.retain(|text| Arc::strong_count(text) > 1);
     }
 }
 
@@ -56,16 +78,13 @@ pub trait Stored: Any + Send + Sync + fmt::Debug {
 #[derive(Debug, PartialEq)]
 struct Packed<T> {
     item: T,
-    tags: Box<[(Arc<str>, Arc<str>)]>,
+    tags: TagList,
 }
 
 /// Packs an item.
 pub(crate) fn pack<T: Shelved>(mut item: T, names: &mut Names) -> Arc<dyn Stored> {
     let tags = std::mem::take(item.tags_mut());
-    let tags = tags
-        .iter()
-        .map(|(key, value)| (names.share(key), names.share(value)))
-        .collect();
+    let tags = names.share_tags(&tags);
     Arc::new(Packed { item, tags })
 }
 
@@ -112,5 +131,41 @@ impl<T: Shelved> Stored for Packed<T> {
         let kept = T::shelf(inventory);
         let side = if ours { &mut kept.ours } else { &mut kept.others };
         side.insert(item.id().to_owned(), item);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resources::{
+        instance::{Instance, sample},
+        volume::Volume,
+    };
+
+    #[test]
+    fn what_carries_the_same_tags_shares_them_and_what_nothing_carries_is_forgotten() {
+        let tags = Tags::from([("team".to_owned(), "blue".to_owned())]);
+        let mut names = Names::default();
+        let machine = Instance {
+            tags: tags.clone(),
+            ..sample("i-1")
+        };
+        let machine = pack(machine, &mut names);
+        let disk = Volume {
+            id: "vol-1".into(),
+            available: false,
+            instance_id: None,
+            tags,
+        };
+        let disk = pack(disk, &mut names);
+        assert_eq!((names.lists.len(), names.texts.len()), (1, 2));
+        let value = |thing: &Arc<dyn Stored>| thing.tag("team").cloned();
+        assert_eq!(value(&machine), Some("blue".into()));
+        drop(machine);
+        names.tidy();
+        assert_eq!((value(&disk), names.lists.len()), (Some("blue".into()), 1));
+        drop(disk);
+        names.tidy();
+        assert_eq!((names.lists.len(), names.texts.len()), (0, 0));
     }
 }
