@@ -262,8 +262,11 @@ impl Passes {
                 return Ok((Next::OnChange.into(), PassOutcome::Invalid));
             }
         };
-        let previous = self.first_record(object, &cluster, previous, &kubernetes).await?;
-        let region = self.region_of(&cluster, &previous).await;
+        let (recorded, region) = futures::join!(
+            self.first_record(object, &cluster, previous.clone(), &kubernetes),
+            self.region_of(&cluster, &previous),
+        );
+        let previous = recorded?;
         let (observed, lookups) = self.observe(object, &cluster, &previous, &region, &kubernetes, remembered);
         let looked_up_key = matches!(observed.key, Source::Unknown(_));
         let plan = |observed: &Observed, now: Timestamp| {

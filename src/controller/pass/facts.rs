@@ -27,8 +27,14 @@ impl Passes {
         let sweeps = &region.sweeps;
         sweeps.track(&cluster.id.uid, interest(cluster, previous, &account));
         if !sweeps.has_looked() {
+            // What nearly every cluster needs is looked up meanwhile: the answers stay with the region.
+            let looks = futures::future::join3(
+                sweeps.first_look(),
+                region.look_up_account(),
+                region.look_up_image(&cluster.head.image),
+            );
             // A region that does not answer at all is told in the status, after this while.
-            let _ = tokio::time::timeout(self.settings.bounds.call_timeout, sweeps.first_look()).await;
+            let _ = tokio::time::timeout(self.settings.bounds.call_timeout, looks).await;
         }
         region
     }
