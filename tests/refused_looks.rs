@@ -37,13 +37,7 @@ async fn wrong_credentials_stall_a_new_cluster_until_they_are_right() {
     let scene = Scene::start().await;
     scene.aws.inject(&refused("*", "AuthFailure"));
     scene.space.apply(LAB).await.expect("the lab is accepted");
-    let words = [
-        "AuthFailure",
-        "ec2:DescribeInstances",
-        "ec2:DescribeVpcs",
-        "credentials",
-        "spec.region",
-    ];
+    let words = ["AuthFailure", "ec2:DescribeInstances", "credentials", "spec.region"];
     let stalled = |lab: &RayCluster| {
         tells(lab, "Stalled", &words)
             && condition(lab, "Reconciling").is_none()
@@ -58,6 +52,23 @@ async fn wrong_credentials_stall_a_new_cluster_until_they_are_right() {
 
     scene.aws.clear_faults();
     scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_cluster_whose_region_nobody_can_reach_can_be_deleted() {
+    let scene = Scene::start().await;
+    let elsewhere = LAB.replacen("region: ap-southeast-1", "region: ap-southeast-9", 1);
+    scene
+        .space
+        .apply(&elsewhere)
+        .await
+        .expect("it has the form of a region");
+    let stalled = |lab: &RayCluster| tells(lab, "Stalled", &["AuthFailure", "check spec.region"]);
+    scene.space.wait_until("lab", "it is stalled", PATIENCE, stalled).await;
+    scene.space.delete("lab").await;
+    scene.space.wait_until_gone("lab", PATIENCE).await;
+    let done = scene.aws.changes().into_iter().filter(|call| call.status == Some(200));
+    assert_eq!(done.count(), 0);
 }
 
 #[tokio::test]

@@ -39,7 +39,7 @@ pub(super) const CLUSTER_NAME: Pair = (
     "write a name of at most 50 lower-case letters, digits and '-', without dots: it becomes part of names on AWS",
 );
 pub(super) const REGION: Pair = (
-    "self.matches('^[a-z]{2,4}(-[a-z]+)+-[0-9]+$')",
+    "self.matches('^[a-z]{2,4}(-[a-z]{2,4})?-(north|south|central|(north|south)?(east|west))-[1-9]$')",
     "write the code of an AWS region, for example ap-southeast-1",
 );
 pub(super) const REGION_IMMUTABLE: Pair = (

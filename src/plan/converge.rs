@@ -8,13 +8,25 @@ use crate::{
 
 pub(super) fn plan(planner: &mut Planner<'_>) {
     if !planner.observed().has_finalizer {
-        // Before anything is made: an object without it could vanish and leave everything behind.
-        planner.act(Subject::Cluster, Action::AddFinalizer);
+        begin(planner);
         return;
     }
     let ground = network::plan(planner);
     machines(planner, ground.as_ref());
     bucket::plan(planner);
+}
+
+/// Puts the finalizer on before anything is made: an object without it could vanish and leave everything behind. Not
+/// before AWS was seen in this region: the object of a region that nobody can reach has made nothing, and may go.
+fn begin(planner: &mut Planner<'_>) {
+    match &planner.observed().inventory.instance.swept {
+        Source::Known(()) => planner.act(Subject::Cluster, Action::AddFinalizer),
+        Source::Unknown(why) => {
+            for subject in [Subject::Network, Subject::Head, Subject::Workers, Subject::Buckets] {
+                planner.wait_for_look(subject, "machines", why);
+            }
+        }
+    }
 }
 
 fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {

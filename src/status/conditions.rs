@@ -480,3 +480,21 @@ fn deletion(facts: &Facts<'_>) -> (Phase, Vec<Draft>) {
     }
     (Phase::Deleting, drafts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_several_things_have_in_common_is_said_once() {
+        let messages = [
+            "vpc: no",
+            "machines: not yet",
+            "subnets: no",
+            "vpc: no",
+            "something else",
+        ];
+        let joined = joined(messages.into_iter().map(ToOwned::to_owned));
+        assert_eq!(joined, "vpc, subnets: no; machines: not yet; something else");
+    }
+}

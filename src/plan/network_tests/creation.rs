@@ -133,6 +133,24 @@ fn nothing_is_made_before_a_look_at_what_is_there() {
 }
 
 #[test]
+fn the_finalizer_comes_once_aws_was_seen_and_before_anything_else() {
+    let mut lab = lab();
+    lab.observed.has_finalizer = false;
+    let seen = std::mem::replace(
+        &mut lab.observed.inventory.instance.swept,
+        Source::Unknown("not looked at yet".into()),
+    );
+    let plan = lab.plan();
+    assert_eq!(plan.actions, []);
+    assert!(
+        waits(&plan).iter().all(|(reason, _)| *reason == Reason::NotObserved),
+        "{plan:?}"
+    );
+    lab.observed.inventory.instance.swept = seen;
+    assert_eq!(lab.lines(), ["add the finalizer"]);
+}
+
+#[test]
 fn a_change_that_is_entered_twice_shows_as_once() {
     let mut lab = lab();
     lab.cluster.head.public_address = PublicAddress::Elastic;

@@ -17,8 +17,21 @@ pub(super) fn cases() -> Vec<Case> {
         create(
             "spec.region",
             "write the code of an AWS region",
-            &json!([{"region": "Singapore"}, {"region": "ap-southeast-1a"}, {"region": ""}]),
-            &json!([{"region": "us-gov-west-1"}, {"region": "eu-central-2"}]),
+            &json!([
+                {"region": "Singapore"},
+                {"region": "ap-southeast-1a"},
+                {"region": "ap-southeast-11"},
+                {"region": "ap-southest-1"},
+                {"region": "ap-southeast1"},
+                {"region": ""},
+            ]),
+            &json!([
+                {"region": "us-gov-west-1"},
+                {"region": "us-isob-east-1"},
+                {"region": "eusc-de-east-1"},
+                {"region": "cn-northwest-1"},
+                {"region": "eu-central-2"},
+            ]),
         ),
         update(
             "spec.region",
