@@ -267,7 +267,7 @@ async fn a_changed_type_disk_or_image_is_told_and_holds_for_new_machines_only() 
     let before = alive(&scene.aws).await;
     let image = &before[0].image;
     let change = json!({"spec": {
-        "head": {"instanceType": "t2.large", "image": {"id": null}},
+        "head": {"instanceType": "t2.large", "image": {"id": null}, "publicAddress": "None"},
         "workerGroups": [{
             "name": "cpu", "replicas": 2, "instanceTypes": ["c5.large"], "rootVolume": {"sizeGiB": 120},
         }],
@@ -276,7 +276,7 @@ async fn a_changed_type_disk_or_image_is_told_and_holds_for_new_machines_only() 
         .space
         .patch("lab", &change)
         .await
-        .expect("another type, disk and image");
+        .expect("another type, disk, image and address");
     let lab = scene.space.wait_for("lab", "UpToDate", "False", PATIENCE).await;
     sweeps(&scene.aws, 2).await;
     assert_eq!(alive(&scene.aws).await, before, "nothing that runs is replaced");
@@ -288,6 +288,7 @@ async fn a_changed_type_disk_or_image_is_told_and_holds_for_new_machines_only() 
         "type t2.medium, now c5.large",
         "now 120GiB-gp3",
         "revision",
+        ", now None",
     ] {
         assert!(told.message.contains(part), "{part}: {}", told.message);
     }

@@ -15,6 +15,9 @@ mod machine_tests;
 mod network;
 #[cfg(test)]
 mod network_tests;
+mod placement;
+#[cfg(test)]
+mod placement_tests;
 pub mod pool;
 #[cfg(test)]
 mod properties;

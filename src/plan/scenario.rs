@@ -287,7 +287,9 @@ impl Scenario {
             state: InstanceState::Pending,
             instance_type: launch.instance_type.clone(),
             image_id: launch.image_id.clone(),
+            key_name: launch.key_name.clone(),
             subnet_id: Some(launch.subnet_id.clone()),
+            public_address: launch.public_address.then(|| "203.0.113.9".into()),
             private_address: launch
                 .private_address
                 .clone()

@@ -218,7 +218,7 @@ fn address(planner: &mut Planner<'_>, subnet: &Subnet) -> Option<Ipv4Addr> {
 /// Tells when the head was made from an older wish.
 fn outdated(planner: &mut Planner<'_>, head: &Instance) {
     let spec = &planner.cluster().head;
-    let mut differences = Vec::new();
+    let mut differences = planner.head_is_placed_otherwise(head);
     if head.instance_type != spec.instance_type {
         differences.push(format!("type {}, now {}", head.instance_type, spec.instance_type));
     }

@@ -82,6 +82,8 @@ pub struct Instance {
     pub image_id: String,
     /// Name of its root device.
     pub root_device: String,
+    /// Name of the key pair with which it was launched.
+    pub key_name: Option<String>,
     /// Its VPC, until it is terminated.
     pub vpc_id: Option<String>,
     /// Its subnet, until it is terminated.
@@ -522,6 +524,7 @@ fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
             .unwrap_or_default(),
         image_id: instance.image_id().unwrap_or_default().to_owned(),
         root_device,
+        key_name: instance.key_name().map(ToOwned::to_owned),
         vpc_id: instance.vpc_id().map(ToOwned::to_owned),
         subnet_id: instance.subnet_id().map(ToOwned::to_owned),
         private_address: instance.private_ip_address().map(ToOwned::to_owned),
@@ -564,6 +567,7 @@ pub(crate) fn sample(id: &str) -> Instance {
         instance_type: "t2.medium".into(),
         image_id: "ami-1".into(),
         root_device: "/dev/sda1".into(),
+        key_name: None,
         vpc_id: Some("vpc-1".into()),
         subnet_id: Some("subnet-1".into()),
         private_address: None,

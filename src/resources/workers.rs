@@ -269,7 +269,7 @@ pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[
 fn outdated(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], head: Option<&Instance>) {
     let wanted_disk = volume_name(&group.root_volume);
     for machine in machines {
-        let mut differences = Vec::new();
+        let mut differences = planner.worker_is_placed_otherwise(machine, &group.subnets);
         if !group.instance_types.contains(&machine.instance_type) {
             differences.push(format!(
                 "type {}, now {}",

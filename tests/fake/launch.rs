@@ -141,6 +141,7 @@ impl State {
             instance_type: launch.instance_type.clone(),
             image_id: launch.image_id.clone(),
             root_device: launch.root_device.clone(),
+            key_name: launch.key_name.clone(),
             vpc_id: Some(vpc_id.to_owned()),
             subnet_id: Some(launch.subnet_id.clone()),
             private_address: Some(launch.private_address.clone().unwrap_or(free_address)),
