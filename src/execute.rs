@@ -292,6 +292,7 @@ impl<'a> Execution<'a> {
                 plan::Outcome::Kept | plan::Outcome::Outdated => continue,
             };
             if state.told.insert((found.id.clone(), found.what.clone())) {
+                info!(id = found.id, outcome = ?found.outcome, "{}", found.what);
                 self.kubernetes.publish(event);
             }
         }

@@ -163,6 +163,14 @@ fn repair(planner: &mut Planner<'_>, subject: Subject, machines: &[&Instance], g
             wanted.insert(tags::LAUNCH.into(), number.to_string());
         }
         wanted.insert(tags::REVISION.into(), revision(&alike[0].image_id));
+        let mut launches = planner.observed().ledger.launches.iter();
+        let recorded = launches.find(|launch| Some(launch.number) == alike[0].launch());
+        // Nothing but the record of the launch says these again.
+        for key in [tags::ROOT_VOLUME, tags::CREATED_AT] {
+            if let Some(value) = recorded.and_then(|launch| launch.tags.get(key)) {
+                wanted.insert(key.into(), value.clone());
+            }
+        }
         for machine in alike {
             planner.note_untagged(&mut untagged, *machine, &wanted);
         }

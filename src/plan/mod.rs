@@ -15,7 +15,7 @@ mod machine_tests;
 mod network;
 #[cfg(test)]
 mod network_tests;
-mod placement;
+pub(crate) mod placement;
 #[cfg(test)]
 mod placement_tests;
 pub mod pool;

@@ -1,8 +1,8 @@
 //! Where machines stand and what they accept, held against what the spec says now: nothing of it changes while they run.
 
-use super::Planner;
+use super::{Planner, launch::volume_name};
 use crate::{
-    api::PublicAddress,
+    api::{PublicAddress, VolumeSpec},
     resources::{
         instance::{Instance, InstanceState},
         unique_name,
@@ -10,6 +10,15 @@ use crate::{
     tags,
     validate::Network,
 };
+
+/// How a machine's root disk differs from the spec.
+pub(crate) fn has_other_disk(machine: &Instance, wanted: &VolumeSpec) -> Option<String> {
+    let wanted = volume_name(wanted);
+    match machine.tags.get(tags::ROOT_VOLUME) {
+        Some(disk) => (*disk != wanted).then(|| format!("disk {disk}, now {wanted}")),
+        None => Some(format!("disk unknown, for the tag {} is gone", tags::ROOT_VOLUME)),
+    }
+}
 
 impl Planner<'_> {
     /// How the head's subnet, key pair and public address differ from the spec.

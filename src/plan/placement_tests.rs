@@ -1,7 +1,7 @@
 //! Changes of the spec that machines do not follow while they run: each is named.
 
 use super::{Outcome, scenario::Scenario};
-use crate::{api::PublicAddress, validate::Network};
+use crate::{api::PublicAddress, tags, validate::Network};
 
 /// The lab with a second subnet, all of it running.
 fn running_lab() -> Scenario {
@@ -56,4 +56,20 @@ fn a_public_address_that_the_head_keeps_or_cannot_get_is_told() {
     assert_eq!(outdated(&lab), ["the head: no public address, now Dynamic"]);
     lab.cluster.head.public_address = PublicAddress::Elastic;
     assert_eq!(outdated(&lab), Vec::<String>::new(), "it gets one while it runs");
+}
+
+#[test]
+fn a_disk_is_told_by_its_tag_which_the_record_of_the_launch_puts_back() {
+    let mut lab = running_lab();
+    let head = lab.live(super::fleet::HEAD).remove(0);
+    let lose = |lab: &mut Scenario| {
+        let tags = &mut lab.machine_mut(&head).tags;
+        (tags.remove(tags::ROOT_VOLUME), tags.remove(tags::CREATED_AT))
+    };
+    let were = lose(&mut lab);
+    assert_eq!(lab.run().len(), 1);
+    assert_eq!(lose(&mut lab), were);
+    lab.observed.ledger.launches.clear();
+    let unknown = "the head: disk unknown, for the tag rayward.dev/root-volume is gone";
+    assert_eq!(outdated(&lab), [unknown]);
 }

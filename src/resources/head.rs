@@ -9,7 +9,8 @@ use crate::{
     plan::{
         Finding, Planner, Reason, Subject,
         fleet::{Fleet, HEAD, WORKER},
-        launch::{Ground, Need, Subnet, revision, volume_name},
+        launch::{Ground, Need, Subnet, revision},
+        placement::has_other_disk,
     },
     resources::instance::{Instance, InstanceState},
     tags,
@@ -222,11 +223,7 @@ fn outdated(planner: &mut Planner<'_>, head: &Instance) {
     if head.instance_type != spec.instance_type {
         differences.push(format!("type {}, now {}", head.instance_type, spec.instance_type));
     }
-    let made_with = head.tags.get(tags::ROOT_VOLUME);
-    let wanted = volume_name(&spec.root_volume);
-    if let Some(made_with) = made_with.filter(|made_with| **made_with != wanted) {
-        differences.push(format!("disk {made_with}, now {wanted}"));
-    }
+    differences.extend(has_other_disk(head, &spec.root_volume));
     if let Source::Known(image) = &planner.observed().image {
         let (made_from, wanted) = (revision(&head.image_id), revision(&image.id));
         if made_from != wanted {

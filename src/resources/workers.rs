@@ -8,13 +8,13 @@ use crate::{
     plan::{
         Action, Finding, Planner, Reason, Subject,
         fleet::Fleet,
-        launch::{Ground, Need, Subnet, revision, volume_name},
+        launch::{Ground, Need, Subnet, revision},
+        placement::has_other_disk,
     },
     resources::{
         Change,
         instance::{Instance, InstanceChange, InstanceState},
     },
-    tags,
     validate::WorkerGroup,
 };
 
@@ -267,7 +267,6 @@ pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[
 
 /// Tells which machines were made from an older wish; they go on until they are replaced.
 fn outdated(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], head: Option<&Instance>) {
-    let wanted_disk = volume_name(&group.root_volume);
     for machine in machines {
         let mut differences = planner.worker_is_placed_otherwise(machine, &group.subnets);
         if !group.instance_types.contains(&machine.instance_type) {
@@ -277,9 +276,7 @@ fn outdated(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instanc
                 group.instance_types.join(" or ")
             ));
         }
-        if let Some(disk) = machine.tags.get(tags::ROOT_VOLUME).filter(|disk| **disk != wanted_disk) {
-            differences.push(format!("disk {disk}, now {wanted_disk}"));
-        }
+        differences.extend(has_other_disk(machine, &group.root_volume));
         if let Some(head) = head.filter(|head| head.image_id != machine.image_id) {
             let (made_from, wanted) = (revision(&machine.image_id), revision(&head.image_id));
             differences.push(format!("revision {made_from}, the head's is {wanted}"));
