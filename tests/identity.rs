@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
-use rayward::api::RayCluster;
+use rayward::api::{LaunchState, RayCluster};
 use serde_json::{Value, json};
 
 use crate::support::account::{Holdings, KEPT, LAB as LAB_HOLDINGS, ever_launched, machines};
@@ -175,6 +175,26 @@ async fn a_status_that_is_wiped_at_rest_is_rebuilt_and_nothing_changes_on_aws() 
     let last = |cluster: &RayCluster| cluster.status.as_ref().and_then(|status| status.last_launch);
     assert!(last(&grown) > last(&before), "{:?} {:?}", last(&grown), last(&before));
     assert_eq!(ever_launched(&scene.aws).len(), 4);
+}
+
+#[tokio::test]
+async fn a_launch_is_on_record_before_it_is_sent() {
+    let scene = Scene::start().await;
+    let slow = scene
+        .aws
+        .inject(&json!({"action": "RunInstances", "kind": "delay", "seconds": 2}));
+    scene.space.apply(LAB).await.expect("it is accepted");
+    in_flight(&scene.aws, &slow).await;
+
+    let cluster = scene.space.cluster("lab").await;
+    let launches = cluster.status.expect("a status").launches;
+    let states: Vec<_> = launches
+        .iter()
+        .map(|launch| (launch.group.as_deref(), launch.state))
+        .collect();
+    assert_eq!(states, [(None, LaunchState::Open)]);
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    finished_without_doubles(&scene).await;
 }
 
 #[tokio::test]
