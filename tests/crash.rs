@@ -233,6 +233,33 @@ async fn kills_while_aws_shows_what_was_before_leave_nothing_twice_and_nothing_u
 }
 
 #[tokio::test]
+async fn a_launch_that_lands_after_its_successor_has_looked_makes_nothing_twice() {
+    let mut scene = Scene::start().await;
+    scene.space.ready_lab().await;
+    let slow = scene
+        .aws
+        .inject(&json!({"action": "RunInstances", "kind": "delay", "seconds": 6}));
+    let more = json!({"spec": {"workerGroups": [{"name": "cpu", "replicas": 4}]}});
+    scene.space.patch("lab", &more).await.expect("it is accepted");
+    scene.aws.until_fired(&slow).await;
+    scene.controller.kill();
+    scene.controller.restart().await;
+
+    // It sees none of the machines, and sends what is on record once more.
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    until("the late launch has landed", PATIENCE, async || {
+        let launches = scene.aws.changes().into_iter();
+        match launches.filter(|call| call.action == "RunInstances").count() {
+            // Of the head, of the first workers, and of the others twice.
+            4.. => Ok(()),
+            fewer => Err(format!("{fewer} launches")),
+        }
+    })
+    .await;
+    assert_eq!(ever_launched(&scene.aws).len(), 5);
+}
+
+#[tokio::test]
 async fn sigterm_in_the_middle_of_a_creation_is_obeyed_and_a_successor_finishes() {
     let mut scene = Scene::start().await;
     scene.aws.set(&json!({"delay_ms": 300}));

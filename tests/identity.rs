@@ -184,7 +184,7 @@ async fn a_launch_is_on_record_before_it_is_sent() {
         .aws
         .inject(&json!({"action": "RunInstances", "kind": "delay", "seconds": 2}));
     scene.space.apply(LAB).await.expect("it is accepted");
-    in_flight(&scene.aws, &slow).await;
+    scene.aws.until_fired(&slow).await;
 
     let cluster = scene.space.cluster("lab").await;
     let launches = cluster.status.expect("a status").launches;
@@ -204,7 +204,7 @@ async fn a_status_that_is_wiped_in_the_middle_of_a_launch_doubles_nothing() {
         .aws
         .inject(&json!({"action": "RunInstances", "kind": "delay", "seconds": 2}));
     scene.space.apply(LAB).await.expect("it is accepted");
-    in_flight(&scene.aws, &slow).await;
+    scene.aws.until_fired(&slow).await;
 
     set_status(&scene.space, &Value::Null).await;
 
@@ -219,7 +219,7 @@ async fn a_status_that_is_wiped_while_the_controller_is_dead_and_a_launch_lands_
         .aws
         .inject(&json!({"action": "RunInstances", "kind": "delay", "seconds": 3}));
     scene.space.apply(LAB).await.expect("it is accepted");
-    in_flight(&scene.aws, &slow).await;
+    scene.aws.until_fired(&slow).await;
 
     scene.controller.kill();
     set_status(&scene.space, &Value::Null).await;
@@ -232,15 +232,6 @@ async fn a_status_that_is_wiped_while_the_controller_is_dead_and_a_launch_lands_
     scene.space.wait_until("lab", "launches are held", PATIENCE, held).await;
     scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
     finished_without_doubles(&scene).await;
-}
-
-/// Waits until a call that the fault delays has come in.
-async fn in_flight(aws: &StandIn, fault: &str) {
-    until("the launch is on its way", PATIENCE, async || match aws.fired(fault) {
-        0 => Err(format!("{:?}", aws.changes().last())),
-        _ => Ok(()),
-    })
-    .await;
 }
 
 async fn finished_without_doubles(scene: &Scene) {

@@ -167,6 +167,15 @@ impl StandIn {
             .expect("the fault is listed")
     }
 
+    /// Waits until a fault has fired: a call that it delays is on its way then.
+    pub(crate) async fn until_fired(&self, fault: &str) {
+        until("the fault has fired", PATIENCE, async || match self.fired(fault) {
+            0 => Err(format!("{:?}", self.changes().last())),
+            _ => Ok(()),
+        })
+        .await;
+    }
+
     /// Removes all faults.
     pub(crate) fn clear_faults(&self) {
         let response = self.agent.delete(self.control("faults")).call();
