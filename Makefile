@@ -33,10 +33,10 @@ test: tools ## everything that guards main; what CI runs
 	@$(step) --tests pytest "a minute" env --chdir=$(aws) $(inside) $(python) -m pytest
 	@echo "All of it is green."
 
-test-soak: export RAYWARD_TEST_KILLS := 100
-test-soak: tools ## what takes long: the controller killed 400 times in creations and 400 times in deletions
+test-soak: export RAYWARD_TEST_KILLS := 40
+test-soak: tools ## what takes long: the controller killed 160 times in creations and as often in deletions
 	@$(step) build "10 minutes the first time" cargo test --locked --no-run
-	@$(step) --tests soak "half an hour" cargo test --locked --test rayward crash::kills
+	@$(step) --tests soak "20 minutes" cargo test --locked --test rayward crash::kills
 
 bench: tools ## what Rayward costs, as one table and in target/bench.json; ONLY=plan, creation or many measures a part
 	@$(step) bench-build "15 minutes the first time" cargo bench --locked --no-run --bench bench
