@@ -24,6 +24,9 @@ pub(super) fn advice(code: &str) -> Option<&'static str> {
              region that is switched on in this account"
         }
         UNKNOWN_HOST => "check spec.region: no such region is known to the DNS of the controller",
+        "Gateway.NotAttached" => {
+            "attach an internet gateway to the VPC, or choose another spec.head.publicAddress than Elastic"
+        }
         "OperationNotPermitted" => "switch off the protection of the machine",
         "Unsupported" => {
             "choose an instance type that this zone offers, a subnet in another zone, or an image that it can boot"
