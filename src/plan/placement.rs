@@ -1,4 +1,5 @@
-//! Where machines stand and what they accept, held against what the spec says now: nothing of it changes while they run.
+//! Where machines stand and what they accept, held against what the spec says now: nothing of it changes while they
+//! run.
 
 use super::{Planner, launch::volume_name};
 use crate::{
@@ -64,8 +65,8 @@ impl Planner<'_> {
         Some(format!("key pair {made_with}, now {wanted}"))
     }
 
-    /// An Elastic address comes and goes while the head runs; the one that Amazon gives is had from the launch on or not
-    /// at all.
+    /// An Elastic address comes and goes while the head runs; the one that Amazon gives is had from the launch on or
+    /// not at all.
     fn other_public_address(&self, head: &Instance) -> Option<String> {
         if head.state != InstanceState::Running || head.has_elastic_address {
             return None;
