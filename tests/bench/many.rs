@@ -92,7 +92,12 @@ pub(crate) async fn measure() -> Vec<Figure> {
             "s",
             1.0,
         ),
-        PART.lower("resident memory, 1,000 quiet clusters, AWS a fake", resident, "MiB", 40.0),
+        PART.lower(
+            "resident memory, 1,000 quiet clusters, AWS a fake",
+            resident,
+            "MiB",
+            40.0,
+        ),
     ]
 }
 
