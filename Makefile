@@ -34,9 +34,9 @@ test: tools ## everything that guards main; what CI runs
 	@echo "All of it is green."
 
 test-soak: export RAYWARD_TEST_KILLS := 40
-test-soak: tools ## what takes long: the controller killed 160 times in creations and as often in deletions
+test-soak: tools ## what takes ten minutes: the controller killed 160 times in creations and as often in deletions
 	@$(step) build "10 minutes the first time" cargo test --locked --no-run
-	@$(step) --tests soak "20 minutes" cargo test --locked --test rayward crash::kills -- --test-threads=4
+	@$(step) --tests soak "10 minutes" cargo test --locked --test rayward crash::kills -- --test-threads=4
 
 bench: tools ## what Rayward costs, as one table and in target/bench.json; ONLY=plan, creation or many measures a part
 	@$(step) bench-build "15 minutes the first time" cargo bench --locked --no-run --bench bench
