@@ -6,7 +6,12 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, 
 use ipnet::Ipv4Net;
 use tracing_subscriber::EnvFilter;
 
-use crate::{execute::Bounds, memory::RetryDelays, plan::Limits, sweep::SweepIntervals};
+use crate::{
+    execute::Bounds,
+    memory::RetryDelays,
+    plan::{Limits, RayLimits},
+    sweep::SweepIntervals,
+};
 
 /// How many actions of one cluster run side by side.
 const WIDTH: usize = 16;
@@ -138,6 +143,42 @@ pub struct Config {
     #[arg(long, env = "RAYWARD_STOP_TIMEOUT", value_name = "DURATION", default_value = "10m", value_parser = duration)]
     pub stop_timeout: Duration,
 
+    /// How often a cluster's Ray is looked at.
+    #[arg(long, env = "RAYWARD_LOOK_INTERVAL", value_name = "DURATION", default_value = "15s",
+        value_parser = duration)]
+    pub look_interval: Duration,
+
+    /// How long a machine may take from running to its first appearance in Ray.
+    #[arg(long, env = "RAYWARD_JOIN_TIMEOUT", value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub join_timeout: Duration,
+
+    /// How long a worker that had joined Ray may be missing there before it is healed.
+    #[arg(long, env = "RAYWARD_LOST_AFTER", value_name = "DURATION", default_value = "75s", value_parser = duration)]
+    pub lost_after: Duration,
+
+    /// How long a step that heals (restart Ray, reboot) may take to help before the next one.
+    #[arg(long, env = "RAYWARD_HEAL_WINDOW", value_name = "DURATION", default_value = "3m", value_parser = duration)]
+    pub heal_window: Duration,
+
+    /// How long running work of a worker that is drained may take before its machine goes.
+    #[arg(long, env = "RAYWARD_DRAIN_TIMEOUT", value_name = "DURATION", default_value = "5m",
+        value_parser = duration)]
+    pub drain_timeout: Duration,
+
+    /// How long the head's Ray may be unknown before its machine is rebooted, and before a person is told.
+    #[arg(long, env = "RAYWARD_UNKNOWN_TIMEOUT", value_name = "DURATION", default_value = "10m",
+        value_parser = duration)]
+    pub unknown_timeout: Duration,
+
+    /// How long a cluster must be known idle, without a gap in the looks, before it is stopped, at the least.
+    #[arg(long, env = "RAYWARD_IDLE_PROOF", value_name = "DURATION", default_value = "10m", value_parser = duration)]
+    pub idle_proof: Duration,
+
+    /// After how many machines that fail in the same way no further one is launched.
+    #[arg(long, env = "RAYWARD_REPEATED_FAILURES", value_name = "NUMBER", default_value = "3",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeated_failures: u32,
+
     /// Address of /metrics, /healthz and /readyz. In a pod: 0.0.0.0:8080.
     #[arg(
         long,
@@ -183,6 +224,17 @@ impl Config {
             consistency_window: self.consistency_window,
             bucket_interval: self.bucket_interval,
             stop_timeout: self.stop_timeout,
+            ray: RayLimits {
+                look_interval: self.look_interval,
+                join_timeout: self.join_timeout,
+                lost_after: self.lost_after,
+                heal_window: self.heal_window,
+                drain_timeout: self.drain_timeout,
+                unknown_timeout: self.unknown_timeout,
+                idle_proof: self.idle_proof,
+                repeated_failures: self.repeated_failures,
+                ..RayLimits::default()
+            },
         }
     }
 }

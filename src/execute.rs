@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::{
+    api::StepStatus,
     aws::{Aws, AwsError, ErrorClass, Image},
     controller::events::Event,
     memory::{Memory, RetryDelays},
@@ -24,7 +25,11 @@ use crate::{
         self, Action, Plan,
         pool::{shortage, unsupported_key},
     },
-    resources::{Answer, Change, instance::InstanceChange},
+    ray::step::{Hands, MachineStep, StepAnswer, StepError},
+    resources::{
+        Answer, Change,
+        instance::{InstanceChange, REBOOT},
+    },
 };
 
 /// What an execution needs of Kubernetes, for one object.
@@ -101,6 +106,8 @@ pub enum Effect {
     Key(KeySecret),
     /// Kubernetes holds it now.
     Kubernetes,
+    /// What a machine answered.
+    Machine(StepAnswer),
 }
 
 impl fmt::Display for Effect {
@@ -114,9 +121,11 @@ impl fmt::Display for Effect {
             }
             Self::Aws(Answer::Gone) => f.write_str("was gone already"),
             Self::Aws(Answer::LaunchedBefore) => f.write_str("was launched before"),
-            Self::Aws(Answer::Done | Answer::Bucket(_) | Answer::InTheWay(_)) | Self::Key(_) | Self::Kubernetes => {
-                f.write_str("done")
-            }
+            Self::Machine(StepAnswer::Busy) => f.write_str("refused: it works"),
+            Self::Aws(Answer::Done | Answer::Bucket(_) | Answer::InTheWay(_))
+            | Self::Key(_)
+            | Self::Kubernetes
+            | Self::Machine(StepAnswer::Done) => f.write_str("done"),
         }
     }
 }
@@ -130,6 +139,9 @@ pub enum Failure {
     /// Kubernetes refused it, or did not answer.
     #[error(transparent)]
     Kubernetes(#[from] KubernetesError),
+    /// It could not be done on a machine.
+    #[error(transparent)]
+    Machine(#[from] StepError),
 }
 
 /// What an execution leaves.
@@ -165,6 +177,8 @@ pub struct Execution<'a> {
     pub aws: &'a dyn Aws,
     /// The object.
     pub kubernetes: &'a dyn Kubernetes,
+    /// Its machines.
+    pub hands: &'a dyn Hands,
     /// Time and chance.
     pub clock: &'a dyn Clock,
     /// Cancelled: nothing new is started; what is in flight is awaited.
@@ -309,10 +323,11 @@ impl<'a> Execution<'a> {
     }
 
     fn perform(&self, action: Action, ledger: Option<Ledger>) -> BoxFuture<'a, Arrival> {
-        let (aws, kubernetes) = (self.aws, self.kubernetes);
+        let (aws, kubernetes, hands) = (self.aws, self.kubernetes, self.hands);
         async move {
             let result = match &action {
                 Action::Aws(change) => aws.apply(change).await.map(Effect::Aws).map_err(Failure::from),
+                Action::Machine(step) => hands.perform(step).await.map(Effect::Machine).map_err(Failure::from),
                 Action::CreateKey => kubernetes.create_key().await.map(Effect::Key).map_err(Failure::from),
                 Action::RecordLaunches(_) | Action::CloseLaunches(_) | Action::HoldLaunches { .. } => {
                     let ledger = ledger.unwrap_or_default();
@@ -362,7 +377,7 @@ impl<'a> Execution<'a> {
                     }
                     _ => memory.succeeded(&key),
                 }
-                state.fold(action, effect);
+                state.fold(action, effect, self.clock.now());
                 if let Some(ledger) = self.ledger_after(action, &state.observed.ledger) {
                     state.observed.ledger = ledger;
                 }
@@ -377,6 +392,12 @@ impl<'a> Execution<'a> {
                     self.settle_launch(change, Err(error), state);
                     self.remember_refusal(&key, change, error, *at, memory, state);
                 }
+            }
+            Err(Failure::Machine(error)) => {
+                warn!(%action, %error, "failed");
+                // Tried again after the next look, unless another step of the ladder is due by then.
+                state.failed.insert(key);
+                state.fold(action, &Effect::Machine(StepAnswer::Done), self.clock.now());
             }
             Err(Failure::Kubernetes(error)) => {
                 warn!(%action, %error, "failed");
@@ -487,10 +508,24 @@ impl State {
         }
     }
 
-    fn fold(&mut self, action: &Action, effect: &Effect) {
+    fn fold(&mut self, action: &Action, effect: &Effect, now: Timestamp) {
         let observed = &mut self.observed;
         match (action, effect) {
-            (Action::Aws(change), Effect::Aws(answer)) => observed.inventory.fold(change, answer),
+            (Action::Aws(change), Effect::Aws(answer)) => {
+                observed.inventory.fold(change, answer);
+                if let Change::Instance(InstanceChange::Reboot { ids, .. }) = change {
+                    for id in ids {
+                        observed.steps.insert(id.clone(), taken(REBOOT, now));
+                    }
+                }
+            }
+            // That the token was given is seen with the next look; it is no step of a ladder.
+            (Action::Machine(MachineStep::GiveToken { .. } | MachineStep::SetHead { .. }), _) => {}
+            (Action::Machine(step), _) => {
+                observed
+                    .steps
+                    .insert(step.instance_id().into(), taken(step.name(), now));
+            }
             (Action::CreateKey, Effect::Key(key)) => observed.key = Source::Known(key.clone()),
             (Action::AddFinalizer, _) => observed.has_finalizer = true,
             (Action::RemoveFinalizer, _) => {
@@ -509,6 +544,12 @@ impl State {
             ) => {}
         }
     }
+}
+
+fn taken(step: &str, at: Timestamp) -> StepStatus {
+    // Whole seconds, as the API server keeps them.
+    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    StepStatus { step: step.into(), at }
 }
 
 #[cfg(test)]

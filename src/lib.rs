@@ -14,6 +14,7 @@ pub mod memory;
 pub mod metrics;
 pub mod observe;
 pub mod plan;
+pub mod ray;
 pub mod resources;
 pub mod shutdown;
 pub mod status;

@@ -79,6 +79,8 @@ pub enum ErrorKind {
     Kubernetes,
     /// The object had changed meanwhile.
     Conflict,
+    /// A machine could not be reached over SSH, or what was to be done there failed.
+    Machine,
 }
 
 impl ErrorKind {
@@ -87,6 +89,7 @@ impl ErrorKind {
             Self::Aws(class) => class_name(class),
             Self::Kubernetes => "kubernetes",
             Self::Conflict => "conflict",
+            Self::Machine => "machine",
         }
     }
 }

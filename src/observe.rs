@@ -10,8 +10,9 @@ use jiff::Timestamp;
 pub use assemble::{Facts, KubeFacts, observe, settle};
 
 use crate::{
-    api::{Launch, RayClusterStatus},
+    api::{Launch, RayClusterStatus, StepStatus},
     aws::{AwsError, ErrorClass, Image},
+    ray::facts::RayFacts,
     resources::{Inventory, Kind},
 };
 
@@ -149,6 +150,25 @@ pub struct Observed {
     pub machine_sweep_age: Duration,
     /// How long after the last launch that could still land the sweep of machines used here began; `None`: before it.
     pub seen_after_launches: Option<Duration>,
+    /// What is known of its Ray and of its machines from inside.
+    pub ray: RayFacts,
+    /// The last step that was taken to heal or to drain a machine, by instance id.
+    pub steps: BTreeMap<String, StepStatus>,
+    /// What people say in annotations.
+    pub wishes: Wishes,
+}
+
+/// What people say in annotations of the object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Value of `rayward.dev/keep-alive-until`.
+    pub keep_alive_until: Option<String>,
+    /// Value of `rayward.dev/wake`.
+    pub wake: Option<String>,
+    /// Value of `rayward.dev/wake-handled`, which is ours: the last value of the former that was acted upon.
+    pub wake_handled: Option<String>,
+    /// Value of `rayward.dev/accept-host-key`.
+    pub accept_host_key: Option<String>,
 }
 
 /// What AWS had too little of for a launch.

@@ -84,6 +84,7 @@ pub fn status(inputs: &StatusInputs<'_>) -> RayClusterStatus {
         launches_held_until: observed.ledger.held_until,
         worker_groups,
         buckets,
+        ..inputs.previous.clone()
     }
 }
 

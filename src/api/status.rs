@@ -32,7 +32,7 @@ pub struct RayClusterStatus {
     /// The worker groups, those of the spec and those that are still being removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worker_groups: Vec<WorkerGroupStatus>,
-    /// `running/desired` workers, for the printer column.
+    /// `joined/desired` workers, for the printer column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workers: Option<String>,
     /// The buckets.
@@ -50,6 +50,30 @@ pub struct RayClusterStatus {
     /// Nothing is launched before a look at AWS that began after this time: the record of launches was lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launches_held_until: Option<Timestamp>,
+    /// When use was last seen. While the cluster is in use it is written at most every 5 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity_time: Option<Timestamp>,
+    /// When the cluster is stopped if nobody uses it until then; there while nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_deadline: Option<Timestamp>,
+    /// Since when Ray is not known, while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ray_unknown_since: Option<Timestamp>,
+}
+
+impl RayClusterStatus {
+    /// The last steps on machines, by instance id.
+    #[must_use]
+    pub fn steps(&self) -> std::collections::BTreeMap<String, StepStatus> {
+        let workers = self.worker_groups.iter().flat_map(|group| &group.machines);
+        let workers = workers.map(|worker| (Some(&worker.instance_id), &worker.last_step));
+        let head = self
+            .head
+            .iter()
+            .map(|head| (head.instance_id.as_ref(), &head.last_step));
+        let named = |(id, step): (Option<&String>, &Option<StepStatus>)| Some((id?.clone(), step.clone()?));
+        workers.chain(head).filter_map(named).collect()
+    }
 }
 
 /// One word for what a cluster is doing.
@@ -146,6 +170,21 @@ pub struct HeadStatus {
     /// What it was made from: image and software.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<String>,
+    /// Whether its Ray answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ray: Option<Membership>,
+    /// Name of Ray's session: another one is another Ray, with none of the jobs and actors of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// What it is doing on its way into Ray, or what failed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The last step that was taken to heal it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_step: Option<StepStatus>,
+    /// Fingerprint of its SSH host key, from the first contact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
 }
 
 /// A worker group.
@@ -158,6 +197,9 @@ pub struct WorkerGroupStatus {
     pub desired: u32,
     /// How many run.
     pub running: u32,
+    /// How many have joined Ray.
+    #[serde(default)]
+    pub joined: u32,
     /// How many are being launched or started.
     pub pending: u32,
     /// How many differ from what the spec now says; see the condition `UpToDate`.
@@ -178,6 +220,45 @@ pub struct WorkerStatus {
     /// Its private address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_address: Option<String>,
+    /// Whether it takes part in Ray.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ray: Option<Membership>,
+    /// What it is doing on its way into Ray, or what failed there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The last step that was taken to heal or to drain it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_step: Option<StepStatus>,
+    /// Fingerprint of its SSH host key, from the first contact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_key: Option<String>,
+}
+
+/// Whether a machine takes part in Ray.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Membership {
+    /// Ray lists it as alive.
+    Joined,
+    /// It is on its way.
+    Joining,
+    /// It takes no new work and leaves once what runs is done.
+    Draining,
+    /// It was drained.
+    Drained,
+    /// Ray has lost it.
+    Lost,
+    /// Ray cannot be asked.
+    Unknown,
+}
+
+/// A step that was taken on a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepStatus {
+    /// Which: `RestartRay`, `Reboot`, `Drain`, ...
+    pub step: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A bucket.

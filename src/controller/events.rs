@@ -77,6 +77,8 @@ impl Event {
                 let action = format!("{}/{}", change.call().action(), fingerprint(&note));
                 Some(Self::new(false, &past(change.call()), &action, &note))
             }
+            (Action::Machine(step), Ok(effect)) => tell(false, step.name(), &format!("{step}: {effect}")),
+            (_, Err(Failure::Machine(error))) => tell(true, "StepFailed", &format!("could not {action}: {error}")),
             (Action::CreateKey, Ok(_)) => tell(false, "KeyCreated", "created the cluster's key and its Secret"),
             (_, Err(Failure::Aws(error))) => match error.class {
                 ErrorClass::LostLease | ErrorClass::Waiting => None,

@@ -46,6 +46,7 @@ use crate::{
     metrics::{ErrorKind, Metrics, PassOutcome},
     observe::{Observed, Source},
     plan::{Inputs, Limits, plan},
+    ray::step::NoHands,
     status,
     validate::{Installation, ValidCluster, validate},
 };
@@ -289,6 +290,7 @@ impl Passes {
             let execution = Execution {
                 aws: &*region.aws,
                 kubernetes: &kubernetes,
+                hands: &NoHands,
                 clock: &SystemClock,
                 stop: &self.stop,
                 deadline: began + self.settings.pass_timeout,

@@ -16,6 +16,7 @@ use crate::{
     aws::{Scope, TIMEOUT},
     observe::{KeySecret, Shelf},
     plan::scenario::Scenario,
+    ray::step::NoHands,
     resources::{
         Change, Inventory, Kind, Listing,
         vpc::{Vpc, VpcChange},
@@ -245,6 +246,7 @@ impl Bench {
         plan: impl Fn(&Observed, Timestamp) -> Plan + Sync,
     ) -> Outcome {
         let execution = Execution {
+            hands: &NoHands,
             aws: &self.aws,
             kubernetes: &self.kubernetes,
             clock: &self.clock,

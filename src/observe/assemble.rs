@@ -8,11 +8,12 @@ use std::{
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{KeySecret, Ledger, Observed, Shortage, Source};
+use super::{KeySecret, Ledger, Observed, Shortage, Source, Wishes};
 use crate::{
     api::RayClusterStatus,
     aws::Image,
     memory::Memory,
+    ray::facts::RayFacts,
     resources::{Inventory, Kind, address::Address, bucket, instance::token_prefix, unique_name},
     sweep::{KindSweep, Snapshot, Stored, owner},
     tags,
@@ -30,6 +31,8 @@ pub struct KubeFacts {
     pub stopped: Option<String>,
     /// Whether the object carries our finalizer.
     pub has_finalizer: bool,
+    /// What people say in annotations.
+    pub wishes: Wishes,
 }
 
 /// All from which one cluster is observed.
@@ -47,6 +50,8 @@ pub struct Facts<'a> {
     pub account: Source<String>,
     /// The image that the spec names.
     pub image: Source<Image>,
+    /// What is known of its Ray.
+    pub ray: RayFacts,
     /// Pools without capacity, of the region.
     pub exhausted: BTreeMap<Shortage, Timestamp>,
     /// How long AWS may still show what was before a change.
@@ -93,6 +98,9 @@ pub fn observe(facts: Facts<'_>) -> Observed {
             .snapshot
             .sweep(Kind::Instance)
             .and_then(|sweep| sweep.began.checked_duration_since(facts.memory.last_launch())),
+        ray: facts.ray,
+        steps: status.steps(),
+        wishes: facts.kube.wishes,
         recorded: status,
     }
 }

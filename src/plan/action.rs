@@ -4,13 +4,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::{api::Launch, resources::Change};
+use crate::{api::Launch, ray::step::MachineStep, resources::Change};
 
 /// One thing to do. Prints as one line; the same line is the dry run, the Event and the test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Action {
     /// Change something on AWS.
     Aws(Change),
+    /// Do something on a machine, over SSH.
+    Machine(MachineStep),
     /// Write launches down in the status, before the calls that carry them out.
     RecordLaunches(Vec<Launch>),
     /// Write down what came of launches that got no definite answer and are not to be sent again.
@@ -47,6 +49,7 @@ impl Action {
     pub fn key(&self) -> String {
         match self {
             Self::Aws(change) => format!("{:?} {}", change.call(), change.subject()),
+            Self::Machine(step) => format!("{} {}", step.name(), step.instance_id()),
             Self::RecordLaunches(_) | Self::CloseLaunches(_) | Self::HoldLaunches { .. } => "record launches".into(),
             Self::CreateKey => "create key".into(),
             Self::AddFinalizer | Self::RemoveFinalizer => "finalizer".into(),
@@ -59,6 +62,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Aws(change) => change.fmt(f),
+            Self::Machine(step) => step.fmt(f),
             Self::RecordLaunches(launches) => {
                 f.write_str("record")?;
                 launches.iter().try_for_each(|launch| {

@@ -38,6 +38,7 @@ pub use waiting::{Finding, Outcome, Reason, Subject, Waiting};
 use crate::{
     api::Phase,
     observe::{Observed, Refusal, Unseen},
+    ray::facts::Interest,
     resources::{Change, Resource},
     tags::{self, Tags},
     validate::ValidCluster,
@@ -73,6 +74,47 @@ pub struct Limits {
     pub bucket_interval: Duration,
     /// How long a machine may hang in `stopping` or `shutting-down` before it counts as stuck.
     pub stop_timeout: Duration,
+    /// What plans about Ray depend on.
+    pub ray: RayLimits,
+}
+
+/// The numbers with which Ray is judged; each is a flag of `rayward run`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RayLimits {
+    /// How often a cluster's Ray is looked at; what is older than three times that is not known any more.
+    pub look_interval: Duration,
+    /// How long a machine may take from running to its first appearance in Ray.
+    pub join_timeout: Duration,
+    /// How long a worker that joined may be missing before it counts as lost: a fast restart shows as a new node.
+    pub lost_after: Duration,
+    /// How long a step of the ladder (restart Ray, reboot) may take to help before the next one.
+    pub heal_window: Duration,
+    /// How long running work of a worker that is drained may take before its machine goes.
+    pub drain_timeout: Duration,
+    /// How long the head's Ray may be unknown before its machine is rebooted, and before a person is told.
+    pub unknown_timeout: Duration,
+    /// How long a cluster must be known idle without a gap before it is stopped, at the least.
+    pub idle_proof: Duration,
+    /// How old the observation may be on which a cluster is stopped.
+    pub confirm_age: Duration,
+    /// After how many machines that fail in the same way no further one is launched.
+    pub repeated_failures: u32,
+}
+
+impl Default for RayLimits {
+    fn default() -> Self {
+        Self {
+            look_interval: Duration::from_secs(15),
+            join_timeout: Duration::from_mins(10),
+            lost_after: Duration::from_secs(75),
+            heal_window: Duration::from_mins(3),
+            drain_timeout: Duration::from_mins(5),
+            unknown_timeout: Duration::from_mins(10),
+            idle_proof: Duration::from_mins(10),
+            confirm_age: Duration::from_secs(5),
+            repeated_failures: 3,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -85,6 +127,7 @@ impl Default for Limits {
             consistency_window: Duration::from_mins(1),
             bucket_interval: Duration::from_hours(1),
             stop_timeout: Duration::from_mins(10),
+            ray: RayLimits::default(),
         }
     }
 }
@@ -98,6 +141,10 @@ pub struct Plan {
     pub waiting: Vec<Waiting>,
     /// What differs from the wish and is being put right, or is left alone because it is not ours.
     pub findings: Vec<Finding>,
+    /// Which of its machines are looked at from inside.
+    pub interest: Interest,
+    /// A look into Ray is wanted at once: only a fresh one may stop a cluster.
+    pub look_now: bool,
     /// When to look again at the latest; `None`: when something changes.
     pub next_check: Option<Duration>,
 }

@@ -220,6 +220,8 @@ impl Scenario {
                     public_key: "ssh-ed25519 AAAA".into(),
                 });
             }
+            // What becomes of it is seen by the next look into Ray.
+            Action::Machine(_) => {}
             Action::AddFinalizer => self.observed.has_finalizer = true,
             Action::RemoveFinalizer => self.observed.has_finalizer = false,
             Action::MarkStopped(mark) => self.observed.stopped.clone_from(mark),

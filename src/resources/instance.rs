@@ -217,6 +217,13 @@ pub enum InstanceChange {
         /// When it was planned: from then on they are stopping.
         at: Timestamp,
     },
+    /// Reboot running machines.
+    Reboot {
+        /// Which.
+        ids: Vec<String>,
+        /// Why, for people.
+        reason: String,
+    },
     /// Terminate machines.
     Terminate {
         /// Which.
@@ -241,6 +248,7 @@ impl fmt::Display for InstanceChange {
                 launch.number
             ),
             Self::Start { ids, .. } => write!(f, "start {}", ids.join(", ")),
+            Self::Reboot { ids, reason } => write!(f, "reboot {}: {reason}", ids.join(", ")),
             Self::Stop { ids, force, .. } => write!(
                 f,
                 "{} {}",
@@ -252,6 +260,9 @@ impl fmt::Display for InstanceChange {
     }
 }
 
+/// A reboot as a step of healing, in [`crate::api::StepStatus::step`].
+pub const REBOOT: &str = "Reboot";
+
 impl ResourceChange for InstanceChange {
     type Item = Instance;
 
@@ -260,6 +271,7 @@ impl ResourceChange for InstanceChange {
             Self::Launch { .. } => AwsCall::RunInstances,
             Self::Start { .. } => AwsCall::StartInstances,
             Self::Stop { .. } => AwsCall::StopInstances,
+            Self::Reboot { .. } => AwsCall::RebootInstances,
             Self::Terminate { .. } => AwsCall::TerminateInstances,
         }
     }
@@ -271,7 +283,10 @@ impl ResourceChange for InstanceChange {
                 .group
                 .as_ref()
                 .map_or_else(|| "head".into(), |group| format!("group {group}")),
-            Self::Start { ids, .. } | Self::Stop { ids, .. } | Self::Terminate { ids, .. } => ids.join(","),
+            Self::Start { ids, .. }
+            | Self::Stop { ids, .. }
+            | Self::Reboot { ids, .. }
+            | Self::Terminate { ids, .. } => ids.join(","),
         }
     }
 
@@ -308,6 +323,7 @@ impl ResourceChange for InstanceChange {
                     }
                 }
             }
+            Self::Reboot { .. } => {}
             Self::Terminate { ids, .. } if *answer == Answer::Gone => enter(
                 items,
                 ids,
@@ -350,6 +366,10 @@ impl InstanceChange {
                     .set_instance_ids(Some(ids.clone()))
                     .force(*force)
                     .send();
+                gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
+            }
+            Self::Reboot { ids, .. } => {
+                let request = ec2.reboot_instances().set_instance_ids(Some(ids.clone())).send();
                 gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
             }
             Self::Terminate {

@@ -213,7 +213,8 @@ fn subject_of(action: &Action) -> Subject {
             }
         },
         Action::CreateKey => Subject::Key,
-        Action::RecordLaunches(_)
+        Action::Machine(_)
+        | Action::RecordLaunches(_)
         | Action::CloseLaunches(_)
         | Action::HoldLaunches { .. }
         | Action::AddFinalizer

@@ -55,6 +55,8 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadS
             address.map(|address| address.id.clone())
         }),
         revision: head.map(|head| revision(&head.image_id)),
+        last_step: head.and_then(|head| inputs.observed.steps.get(&head.id).cloned()),
+        ..before
     };
     (status != HeadStatus::default()).then_some(status)
 }
@@ -90,19 +92,24 @@ pub(super) fn worker_groups(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Vec
             name: name.into(),
             desired,
             running: count(&works),
+            joined: 0,
             pending: count(&|machine| machine.state == InstanceState::Pending),
             outdated: count(&|machine| is_outdated(&inputs.plan.findings, &machine.id)),
-            machines: machines.iter().map(|machine| worker(machine)).collect(),
+            machines: machines.iter().map(|machine| worker(inputs, machine)).collect(),
         }
     };
     all.into_iter().map(group).collect()
 }
 
-fn worker(machine: &Instance) -> WorkerStatus {
+fn worker(inputs: &StatusInputs<'_>, machine: &Instance) -> WorkerStatus {
     WorkerStatus {
         instance_id: machine.id.clone(),
         state: machine.state.name().into(),
         private_address: machine.private_address.clone(),
+        ray: None,
+        message: None,
+        last_step: inputs.observed.steps.get(&machine.id).cloned(),
+        host_key: None,
     }
 }
 

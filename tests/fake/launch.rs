@@ -40,6 +40,7 @@ impl State {
                 let stoppable = [InstanceState::Running, InstanceState::Stopping, InstanceState::Stopped];
                 self.are(change, ids, &stoppable)
             }
+            InstanceChange::Reboot { ids, .. } => self.are(change, ids, &[InstanceState::Running]),
             InstanceChange::Terminate { .. } => Ok(Answer::Done),
         }
     }
@@ -182,6 +183,7 @@ impl State {
             InstanceChange::Start { ids, .. } | InstanceChange::Stop { ids, .. } => {
                 self.settling.extend(ids.iter().map(|id| (id.clone(), at)));
             }
+            InstanceChange::Reboot { .. } => {}
             InstanceChange::Terminate { ids, .. } => {
                 for id in ids {
                     self.settling.insert(id.clone(), at);

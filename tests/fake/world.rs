@@ -12,8 +12,9 @@ use rayward::{
     controller::events::Event,
     execute::{Bounds, Execution, Kubernetes, KubernetesError, Outcome},
     memory::{Memory, RetryDelays},
-    observe::{Facts, KeySecret, KubeFacts, Ledger, Source, observe, settle},
+    observe::{Facts, KeySecret, KubeFacts, Ledger, Source, Wishes, observe, settle},
     plan::{Inputs, Limits, plan},
+    ray::{facts::RayFacts, step::NoHands},
     resources::{Inventory, Kind, bucket},
     status::{StatusInputs, status},
     sweep::{Interest, SweepIntervals, Sweeps},
@@ -216,6 +217,7 @@ impl World {
             snapshot: &snapshot,
             memory: &object.memory,
             kube: KubeFacts {
+                wishes: Wishes::default(),
                 status: record.status.clone(),
                 key: Source::Known(key),
                 stopped: record.stopped,
@@ -223,6 +225,7 @@ impl World {
             },
             account: Source::Known(ACCOUNT.into()),
             image: Source::Known(image),
+            ray: RayFacts::default(),
             exhausted: std::collections::BTreeMap::default(),
             consistency_window: window,
             now,
@@ -234,6 +237,7 @@ impl World {
             delays: RetryDelays::default(),
         };
         let execution = Execution {
+            hands: &NoHands,
             aws: &*self.fake,
             kubernetes: &object.kept,
             clock: &*self.clock,

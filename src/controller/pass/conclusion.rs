@@ -80,6 +80,7 @@ impl Passes {
                 Err(Failure::Kubernetes(KubernetesError::Conflict(_))) => {
                     self.metrics.pass_failed(ErrorKind::Conflict);
                 }
+                Err(Failure::Machine(_)) => self.metrics.pass_failed(ErrorKind::Machine),
                 Err(Failure::Kubernetes(_)) => self.metrics.pass_failed(ErrorKind::Kubernetes),
             }
         }

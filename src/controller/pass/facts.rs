@@ -7,10 +7,11 @@ use tokio::time::Instant;
 
 use super::{Passes, SystemClock, has_finalizer, remembered::Remembered};
 use crate::{
-    api::{RayCluster, RayClusterStatus, STOPPED},
+    api::{ACCEPT_HOST_KEY, KEEP_ALIVE_UNTIL, RayCluster, RayClusterStatus, STOPPED, WAKE, WAKE_HANDLED},
     controller::{cache::ObjectName, kubernetes::ClusterObject, regions::Region},
     execute::{Clock, Fact},
-    observe::{Facts, KubeFacts, Observed, Source, observe, settle},
+    observe::{Facts, KubeFacts, Observed, Source, Wishes, observe, settle},
+    ray::facts::RayFacts,
     resources::{bucket, key_pair},
     sweep::Interest,
     validate::{Network, ValidCluster},
@@ -65,7 +66,6 @@ impl Passes {
         let snapshot = region.sweeps.snapshot();
         remembered.memory.begin_pass(cluster.generation);
         settle(cluster, previous, &snapshot, &mut remembered.memory, window, now);
-        let annotations = object.metadata.annotations.as_ref();
         let observed = observe(Facts {
             cluster,
             snapshot: &snapshot,
@@ -73,9 +73,16 @@ impl Passes {
             kube: KubeFacts {
                 status: previous.clone(),
                 key,
-                stopped: annotations.and_then(|all| all.get(STOPPED)).cloned(),
+                stopped: annotation(object, STOPPED),
                 has_finalizer: has_finalizer(object),
+                wishes: Wishes {
+                    keep_alive_until: annotation(object, KEEP_ALIVE_UNTIL),
+                    wake: annotation(object, WAKE),
+                    wake_handled: annotation(object, WAKE_HANDLED),
+                    accept_host_key: annotation(object, ACCEPT_HOST_KEY),
+                },
             },
+            ray: RayFacts::default(),
             account,
             image,
             exhausted: region.exhausted.at(SystemClock.now()),
@@ -87,6 +94,11 @@ impl Passes {
         }
         (observed, lookups)
     }
+}
+
+/// Value of an annotation.
+fn annotation(object: &RayCluster, name: &str) -> Option<String> {
+    object.metadata.annotations.as_ref()?.get(name).cloned()
 }
 
 /// Whether a plan depends on the Secret with the key; that of a deletion only where a key pair has to be told for ours.

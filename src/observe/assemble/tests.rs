@@ -124,7 +124,9 @@ fn look_with(
         cluster,
         snapshot: &snapshot(&[now], scope, found),
         memory,
+        ray: RayFacts::default(),
         kube: KubeFacts {
+            wishes: Wishes::default(),
             status,
             key: Source::Known(KeySecret::Missing),
             stopped: None,
@@ -442,7 +444,9 @@ fn the_ages_are_those_of_the_sweeps() {
         snapshot,
         cluster: &cluster,
         memory: &memory,
+        ray: RayFacts::default(),
         kube: KubeFacts {
+            wishes: Wishes::default(),
             status: RayClusterStatus::default(),
             key: Source::Known(KeySecret::Missing),
             stopped: None,
