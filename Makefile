@@ -8,7 +8,8 @@ step := .ci/step
 python := $(CURDIR)/target/sandbox/venv/bin/python
 inside := $(CURDIR)/$(sandbox)/inside
 engine = $(firstword $(foreach name,docker podman buildah,$(shell command -v $(name))))
-scripts := .ci/run .ci/step $(addprefix $(sandbox)/,inside first-process enter demo) $(wildcard $(sandbox)/tools/*.sh)
+scripts := .ci/run .ci/step $(addprefix $(sandbox)/,inside first-process enter demo) \
+	$(wildcard $(sandbox)/tools/*.sh $(sandbox)/machines/image/*.sh)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,9 +43,10 @@ bench: tools ## what Rayward costs, as one table and in target/bench.json; ONLY=
 	@$(step) bench-build "15 minutes the first time" cargo bench --locked --no-run --bench bench
 	@cargo bench --quiet --locked --bench bench -- $(ONLY)
 
-tools: preflight ## the programs of the sandbox, built or found once (10 minutes the first time)
+tools: preflight ## the programs of the sandbox, built or found once (12 minutes the first time)
 	@$(sandbox)/tools/build.sh
 	@$(sandbox)/tools/venv.sh
+	@$(sandbox)/tools/machine-images.sh
 
 image: ## the container image rayward:latest, by docker, podman or buildah
 	@$(if $(engine),,$(error an image is built by docker, podman or buildah: install one of them))

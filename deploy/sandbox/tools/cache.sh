@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What build.sh and venv.sh share: where things go, and how they speak. Sourced, never run.
+# What the scripts of this folder share: where things go, and how they speak. Sourced, never run.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../../.." && pwd)
@@ -14,6 +14,9 @@ die() {
     printf 'error: %s\n' "$*" >&2
     exit 1
 }
+
+# Whether the sandbox can have machines here: they are made of Debian's or Ubuntu's packages, by root.
+machines_possible() { ((EUID == 0)) && command -v apt-get >/dev/null; }
 
 # cache_for FILE...: the folder that belongs to exactly these lock files.
 cache_for() {

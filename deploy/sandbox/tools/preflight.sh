@@ -17,9 +17,12 @@ need_package() {
 
 check_packages() {
     packages=()
-    local need
-    for need in ip=iproute2 unshare=util-linux nsenter=util-linux setpriv=util-linux flock=util-linux pkill=procps \
-        openssl=openssl cc=build-essential "$@"; do
+    local need needs=(ip=iproute2 unshare=util-linux nsenter=util-linux setpriv=util-linux flock=util-linux
+        pkill=procps openssl=openssl cc=build-essential "$@")
+    if machines_possible; then
+        needs+=(mmdebstrap=mmdebstrap systemd-nspawn=systemd-container nft=nftables)
+    fi
+    for need in "${needs[@]}"; do
         command -v "${need%%=*}" >/dev/null || need_package "${need##*=}"
     done
     # Debian splits what `python3 -m venv` needs from Python itself.
