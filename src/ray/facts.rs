@@ -25,6 +25,9 @@ pub struct RayFacts {
     pub clock_jumped: bool,
     /// How the other heads fare that this process looks at.
     pub others: Others,
+    /// Fingerprints of SSH host keys that were seen at a first contact, by instance id: to be remembered in the status
+    /// and to come back in [`Peer::host_key`].
+    pub host_keys: BTreeMap<String, String>,
 }
 
 /// How the heads of other clusters answer: whether it may be this controller's own network that fails.
@@ -288,6 +291,9 @@ pub struct Interest {
     pub widely: Vec<Peer>,
     /// A person said in `rayward.dev/accept-host-key` that this fingerprint is right.
     pub accepted_host_key: Option<String>,
+    /// Which of [`Signal::SshSession`] and [`Signal::JupyterKernel`] count as use: a report that shows one breaks
+    /// [`RayFacts::idle_for`].
+    pub people: BTreeSet<Signal>,
 }
 
 /// A machine to talk to.
