@@ -2,6 +2,7 @@
 
 mod cluster;
 mod error;
+mod software;
 #[cfg(test)]
 mod tests;
 
@@ -10,13 +11,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use ipnet::Ipv4Net;
 
 pub use cluster::{
-    Bucket, ClusterId, Head, ImageRef, Ingress, Network, Subnet, ValidCluster, WorkerGroup, preferred_head_address,
+    Bucket, ClusterId, Head, ImageRef, Ingress, Network, Software, Subnet, ValidCluster, WorkerGroup,
+    preferred_head_address,
 };
 pub use error::ValidationError;
+pub use software::{RESERVED_ENVIRONMENT, RESERVED_PARAMS};
 
 use crate::api::{
     BucketSpec, CONFIRM_BUCKET_DELETION, HeadSpec, MAX_WORKERS, NetworkSpec, RayCluster, RayClusterSpec, SubnetSpec,
-    WorkerGroupSpec,
+    WorkerGroupSpec, default_ray_version,
 };
 
 /// Address range of a cluster's VPC when the spec says nothing.
@@ -68,6 +71,8 @@ pub fn validate(
         region: spec.region.clone(),
         suspend: spec.suspend,
         tags: spec.tags.clone(),
+        software: software::software(spec)?,
+        environment: software::environment(&spec.environment)?,
         ingress: ingress(&spec.network, &installation.egress_cidrs)?,
         key_pair: spec.key_pair.name.clone(),
         head: head(&spec.head, &network)?,
@@ -90,6 +95,10 @@ fn what_deletion_needs(spec: &RayClusterSpec) -> RayClusterSpec {
     let mut seen = BTreeSet::new();
     RayClusterSpec {
         region: spec.region.clone(),
+        ray_version: default_ray_version(),
+        pip_packages: Vec::new(),
+        setup_script: None,
+        environment: BTreeMap::new(),
         suspend: false,
         tags: BTreeMap::new(),
         network: NetworkSpec {
@@ -231,6 +240,8 @@ fn head(spec: &HeadSpec, network: &Network) -> Result<Head, ValidationError> {
         root_volume: spec.root_volume.clone(),
         public_address: spec.public_address,
         subnet: spec.subnet.clone(),
+        ray_start_params: software::ray_start_params("head.rayStartParams", &spec.ray_start_params)?,
+        iam_instance_profile: spec.iam_instance_profile.clone(),
     })
 }
 
@@ -256,6 +267,11 @@ fn groups(specs: &[WorkerGroupSpec], network: &Network) -> Result<Vec<WorkerGrou
             instance_types: spec.instance_types.clone(),
             root_volume: spec.root_volume.clone(),
             subnets: spec.subnets.clone(),
+            ray_start_params: software::ray_start_params(
+                &format!("workerGroups[{}].rayStartParams", spec.name),
+                &spec.ray_start_params,
+            )?,
+            iam_instance_profile: spec.iam_instance_profile.clone(),
         })
     };
     specs.iter().map(group).collect()

@@ -10,6 +10,7 @@ mod spec;
 mod status;
 
 pub use crd::{crd, crd_yaml};
+pub(crate) use spec::default_ray_version;
 pub use spec::*;
 pub use status::*;
 

@@ -28,6 +28,23 @@ pub(super) const INGRESS: usize = 32;
 pub(super) const BUCKETS: usize = 16;
 /// Most tags of the user's: EC2 and S3 allow 50, and ten are Rayward's.
 pub(super) const TAGS: u64 = 40;
+/// Most Python packages beside Ray.
+pub(super) const PIP_PACKAGES: usize = 32;
+/// Most characters of one of them.
+pub(super) const PIP_PACKAGE_LENGTH: usize = 200;
+/// Most bytes of the user's set-up script. It, the packages, the environment and the flags of Ray have to fit into
+/// EC2's 16 KiB of user data with the bootstrap, in base64.
+pub(super) const SETUP_SCRIPT_BYTES: usize = 4096;
+/// Most environment variables.
+pub(super) const ENVIRONMENT: u64 = 64;
+/// Most bytes of one of their values, and of all names and values.
+pub(super) const ENVIRONMENT_BYTES: u64 = 1024;
+/// Most flags of `ray start`.
+pub(super) const RAY_START_PARAMS: u64 = 32;
+/// Most bytes of one of their values, and of all flags and values.
+pub(super) const RAY_START_PARAMS_BYTES: u64 = 512;
+/// Most characters of the name of an instance profile.
+pub(super) const PROFILE_LENGTH: usize = 128;
 
 /// An expression and what to say where it is false.
 pub(super) type Pair = (&'static str, &'static str);
@@ -57,6 +74,81 @@ pub(super) const TAG_VALUES: Pair = (
 pub(super) const TAG_RESERVED: Pair = (
     "self.all(k, !k.lowerAscii().startsWith('aws:') && !k.startsWith('rayward.dev/') && k != 'Name')",
     "write other tag keys: aws:... is AWS's; rayward.dev/... and Name are Rayward's",
+);
+
+// Ray and what is on the machines.
+
+pub(super) const RAY_VERSION: Pair = (
+    r"self.matches('^[1-9][0-9]{0,2}([.](0|[1-9][0-9]{0,3})){2}(rc[1-9][0-9]?)?$')",
+    "write a release of Ray in full, for example 2.60.0",
+);
+pub(super) const RAY_VERSION_MIN: Pair = (
+    "!self.matches('^[0-9]{1,3}[.][0-9]{1,4}[.]') || int(self.split('.')[0]) > 2 \
+     || (int(self.split('.')[0]) == 2 && int(self.split('.')[1]) >= 52)",
+    "write 2.52.0 or a later release: an earlier Ray does not ask for a token",
+);
+pub(super) const PIP_PACKAGES_FORM: Pair = (
+    "self.all(p, p.matches('^[A-Za-z0-9][ -~]*$'))",
+    "write requirements as pip takes them, each one line that begins with a letter or digit: xgboost-cpu, pandas>=2; \
+     an option of pip's is an environment variable, for example environment: {PIP_INDEX_URL: ...}",
+);
+pub(super) const PIP_PACKAGES_RAY: Pair = (
+    r"self.all(p, !p.matches('^[Rr][Aa][Yy] *(\\[[^\\]]*\\])? *[=<>!~@(]'))",
+    "write ray without a version, with the extras that you need, for example ray[train]: its version is rayVersion",
+);
+pub(super) const PIP_PACKAGES_SIZE: Pair = (
+    "self.map(p, size(p) + 1).sum() <= 1024",
+    "write at most 1024 characters of packages; a longer list goes into a package of your own, or into the image",
+);
+pub(super) const SETUP_SCRIPT_TEXT: Pair = (
+    r"self.matches('^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$')",
+    "write text without control characters but tabs and newlines; lines must not end with a carriage return (CR LF)",
+);
+pub(super) const SETUP_SCRIPT_SIZE: Pair = (
+    "size(bytes(self)) <= 4096",
+    "write at most 4096 bytes: EC2 takes 16 KiB of user data; a longer script can be fetched by a short one",
+);
+pub(super) const ENVIRONMENT_NAMES: Pair = (
+    "self.all(k, k.matches('^[A-Za-z_][A-Za-z0-9_]*$'))",
+    "write names of environment variables: letters, digits and _, not beginning with a digit",
+);
+pub(super) const ENVIRONMENT_RESERVED: Pair = (
+    "self.all(k, !k.startsWith('RAY_AUTH_') && !(k in ['RAY_enable_autoscaler_v2', \
+     'RAY_gcs_rpc_server_reconnect_timeout_s', 'RAY_ADDRESS']))",
+    "leave out RAY_AUTH_..., RAY_enable_autoscaler_v2, RAY_gcs_rpc_server_reconnect_timeout_s and RAY_ADDRESS: Rayward \
+     sets them",
+);
+pub(super) const ENVIRONMENT_VALUES: Pair = (
+    r"self.all(k, self[k].matches('^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$'))",
+    "write values without control characters but tabs and newlines",
+);
+pub(super) const ENVIRONMENT_SIZE: Pair = (
+    "self.map(k, size(bytes(k)) + size(bytes(self[k])) + 2).sum() <= 1024",
+    "write at most 1024 bytes of names and values: EC2 takes 16 KiB of user data; more goes into the image",
+);
+pub(super) const RAY_START_PARAMS_FORM: Pair = (
+    "self.all(k, k.matches('^[a-z][a-z0-9-]*$'))",
+    "write flags of ray start without their dashes, for example num-cpus",
+);
+pub(super) const RAY_START_PARAMS_RESERVED: Pair = (
+    "self.all(k, !(k in ['head', 'address', 'port', 'block', 'node-ip-address', 'labels', 'dashboard-host', \
+     'dashboard-port', 'include-dashboard', 'dashboard-agent-listen-port', 'no-monitor', 'autoscaling-config', \
+     'help']))",
+    "leave out head, address, port, block, node-ip-address, labels, dashboard-host, dashboard-port, include-dashboard, \
+     dashboard-agent-listen-port, no-monitor, autoscaling-config and help: Rayward sets them",
+);
+pub(super) const RAY_START_PARAMS_VALUES: Pair = (
+    r"self.all(k, self[k].matches('^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$'))",
+    "write values without control characters but tabs and newlines",
+);
+pub(super) const RAY_START_PARAMS_SIZE: Pair = (
+    "self.map(k, size(bytes(k)) + size(bytes(self[k])) + 4).sum() <= 512",
+    "write at most 512 bytes of flags and values: EC2 takes 16 KiB of user data",
+);
+// The form: "CreateInstanceProfile" in the reference of IAM's API.
+pub(super) const PROFILE_NAME: Pair = (
+    "self.matches('^[A-Za-z0-9_+=,.@-]+$')",
+    "write the name of an instance profile of this account, not its ARN: letters, digits and _ + = , . @ -",
 );
 
 // The network.

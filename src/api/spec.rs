@@ -46,6 +46,38 @@ pub struct RayClusterSpec {
     #[x_kube(validation = rules::REGION)]
     #[x_kube(validation = rules::REGION_IMMUTABLE)]
     pub region: String,
+    /// Release of Ray on every machine, at least 2.52.0. An image that has it in `/opt/ray` is used as it is; else it
+    /// is installed at the first boot. Another one needs a new head.
+    #[schemars(length(max = rules::WORD_LENGTH))]
+    #[x_kube(validation = rules::RAY_VERSION)]
+    #[x_kube(validation = rules::RAY_VERSION_MIN)]
+    #[serde(default = "default_ray_version")]
+    pub ray_version: String,
+    /// Python packages beside Ray on every machine, in the form that pip takes: `xgboost-cpu`, `ray[train]`,
+    /// `pandas>=2`. Another list needs a new head.
+    #[schemars(length(max = rules::PIP_PACKAGES), inner(length(max = rules::PIP_PACKAGE_LENGTH)))]
+    #[x_kube(validation = rules::PIP_PACKAGES_FORM)]
+    #[x_kube(validation = rules::PIP_PACKAGES_RAY)]
+    #[x_kube(validation = rules::PIP_PACKAGES_SIZE)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pip_packages: Vec<String>,
+    /// A script that every machine runs as root, once, before Ray starts; one that fails is tried again. Without a
+    /// first line `#!...` it is one of bash. At most 4096 bytes, and not for secrets: who may read the machines'
+    /// metadata reads it. Another script needs a new head.
+    #[schemars(length(max = rules::SETUP_SCRIPT_BYTES))]
+    #[x_kube(validation = rules::SETUP_SCRIPT_TEXT)]
+    #[x_kube(validation = rules::SETUP_SCRIPT_SIZE)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup_script: Option<String>,
+    /// Environment variables of Ray on every machine, of its installation by pip, and of `setupScript`. Not for
+    /// secrets: who may read the machines' metadata reads them. Machines keep those with which they were launched.
+    #[schemars(schema_with = "environment_schema")]
+    #[x_kube(validation = rules::ENVIRONMENT_NAMES)]
+    #[x_kube(validation = rules::ENVIRONMENT_RESERVED)]
+    #[x_kube(validation = rules::ENVIRONMENT_VALUES)]
+    #[x_kube(validation = rules::ENVIRONMENT_SIZE)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
     /// `true` stops all machines and keeps their disks, addresses and the buckets; `false` starts the same machines
     /// again.
     #[serde(default)]
@@ -221,6 +253,21 @@ pub struct HeadSpec {
     #[schemars(length(max = rules::NAME_LENGTH))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subnet: Option<String>,
+    /// Flags of `ray start` on the head, without their dashes: `num-cpus: "0"`, `resources: '{"disk": 1}'`. A flag that
+    /// takes no value has an empty one. Machines keep those with which they were launched.
+    #[schemars(schema_with = "ray_start_params_schema")]
+    #[x_kube(validation = rules::RAY_START_PARAMS_FORM)]
+    #[x_kube(validation = rules::RAY_START_PARAMS_RESERVED)]
+    #[x_kube(validation = rules::RAY_START_PARAMS_VALUES)]
+    #[x_kube(validation = rules::RAY_START_PARAMS_SIZE)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ray_start_params: BTreeMap<String, String>,
+    /// Name of an existing IAM instance profile: what the machines may do on AWS, such as using the buckets. Left out:
+    /// nothing.
+    #[schemars(length(max = rules::PROFILE_LENGTH))]
+    #[x_kube(validation = rules::PROFILE_NAME)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iam_instance_profile: Option<String>,
 }
 
 impl Default for HeadSpec {
@@ -231,6 +278,8 @@ impl Default for HeadSpec {
             root_volume: VolumeSpec::default(),
             public_address: PublicAddress::default(),
             subnet: None,
+            ray_start_params: BTreeMap::new(),
+            iam_instance_profile: None,
         }
     }
 }
@@ -326,6 +375,21 @@ pub struct WorkerGroupSpec {
     #[x_kube(validation = rules::GROUP_SUBNETS_ONCE)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subnets: Vec<String>,
+    /// Flags of `ray start` on its machines, without their dashes: `num-cpus: "0"`, `resources: '{"disk": 1}'`. A flag
+    /// that takes no value has an empty one. Machines keep those with which they were launched.
+    #[schemars(schema_with = "ray_start_params_schema")]
+    #[x_kube(validation = rules::RAY_START_PARAMS_FORM)]
+    #[x_kube(validation = rules::RAY_START_PARAMS_RESERVED)]
+    #[x_kube(validation = rules::RAY_START_PARAMS_VALUES)]
+    #[x_kube(validation = rules::RAY_START_PARAMS_SIZE)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ray_start_params: BTreeMap<String, String>,
+    /// Name of an existing IAM instance profile: what the machines may do on AWS, such as using the buckets. Left out:
+    /// nothing.
+    #[schemars(length(max = rules::PROFILE_LENGTH))]
+    #[x_kube(validation = rules::PROFILE_NAME)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iam_instance_profile: Option<String>,
 }
 
 /// How machines are paid for.
@@ -378,6 +442,11 @@ fn yes() -> bool {
     true
 }
 
+/// The release of Ray that Rayward is tried with.
+pub(crate) fn default_ray_version() -> String {
+    "2.60.0".into()
+}
+
 fn default_instance_type() -> String {
     "t2.medium".into()
 }
@@ -399,11 +468,23 @@ fn default_buckets() -> Vec<BucketSpec> {
         .into()
 }
 
-/// A bounded map of bounded strings: what `schemars` attributes cannot say of a map's values.
 fn tags_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    bounded_map(rules::TAGS, 256)
+}
+
+fn environment_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    bounded_map(rules::ENVIRONMENT, rules::ENVIRONMENT_BYTES)
+}
+
+fn ray_start_params_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    bounded_map(rules::RAY_START_PARAMS, rules::RAY_START_PARAMS_BYTES)
+}
+
+/// A bounded map of bounded strings: what `schemars` attributes cannot say of a map's values.
+fn bounded_map(most: u64, longest: u64) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
-        "maxProperties": rules::TAGS,
-        "additionalProperties": {"type": "string", "maxLength": 256},
+        "maxProperties": most,
+        "additionalProperties": {"type": "string", "maxLength": longest},
     })
 }

@@ -1,5 +1,7 @@
 //! A cluster for the tests of the planner: what is asked for, what is there, and the planned changes carried out on it.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan};
@@ -16,7 +18,7 @@ use crate::{
         volume::Volume,
     },
     tags::Tags,
-    validate::{ClusterId, Head, ImageRef, Network, Subnet, ValidCluster, WorkerGroup},
+    validate::{ClusterId, Head, ImageRef, Network, Software, Subnet, ValidCluster, WorkerGroup},
 };
 
 pub(crate) const UID: &str = "0f3a2b1c-0000-4000-8000-123456789abc";
@@ -37,6 +39,8 @@ pub(crate) fn group(name: &str, replicas: u32) -> WorkerGroup {
         instance_types: vec!["t2.medium".into()],
         root_volume: VolumeSpec::default(),
         subnets: Vec::new(),
+        ray_start_params: BTreeMap::new(),
+        iam_instance_profile: None,
     }
 }
 
@@ -58,6 +62,12 @@ impl Scenario {
             region: "ap-southeast-1".into(),
             suspend: false,
             tags: Tags::new(),
+            software: Software {
+                ray_version: "2.60.0".into(),
+                pip_packages: Vec::new(),
+                setup_script: None,
+            },
+            environment: BTreeMap::new(),
             network: Network::Own {
                 cidr: cidr("10.0.0.0/16"),
                 subnets: vec![Subnet {
@@ -75,6 +85,8 @@ impl Scenario {
                 root_volume: VolumeSpec::default(),
                 public_address: PublicAddress::Dynamic,
                 subnet: None,
+                ray_start_params: BTreeMap::new(),
+                iam_instance_profile: None,
             },
             groups: vec![group("cpu", 2)],
             buckets: Vec::new(),

@@ -1,6 +1,6 @@
 //! A cluster as the planner sees it: every rule is kept, every default filled in.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
@@ -49,6 +49,10 @@ pub struct ValidCluster {
     pub suspend: bool,
     /// The user's tags.
     pub tags: Tags,
+    /// What is on every machine.
+    pub software: Software,
+    /// Environment variables of Ray on every machine.
+    pub environment: BTreeMap<String, String>,
     /// The network.
     pub network: Network,
     /// What is open from outside, SSH included; sorted, without repetition.
@@ -63,6 +67,17 @@ pub struct ValidCluster {
     pub buckets: Vec<Bucket>,
     /// What becomes of the buckets when the cluster is deleted.
     pub bucket_deletion: BucketDeletion,
+}
+
+/// What is on a machine beside its image: with the image it makes a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Software {
+    /// Release of Ray.
+    pub ray_version: String,
+    /// Python packages beside it, as pip takes them.
+    pub pip_packages: Vec<String>,
+    /// What runs as root before Ray starts.
+    pub setup_script: Option<String>,
 }
 
 /// The network of a cluster.
@@ -123,6 +138,10 @@ pub struct Head {
     pub public_address: PublicAddress,
     /// Name of its subnet (of an existing network, its id); `None`: the first.
     pub subnet: Option<String>,
+    /// Flags of `ray start`, without dashes.
+    pub ray_start_params: BTreeMap<String, String>,
+    /// Name of its IAM instance profile.
+    pub iam_instance_profile: Option<String>,
 }
 
 /// Where an image's id comes from.
@@ -147,6 +166,10 @@ pub struct WorkerGroup {
     pub root_volume: VolumeSpec,
     /// Names of the subnets (of an existing network, their ids) in order of preference; empty: all.
     pub subnets: Vec<String>,
+    /// Flags of `ray start`, without dashes.
+    pub ray_start_params: BTreeMap<String, String>,
+    /// Name of the IAM instance profile of its machines.
+    pub iam_instance_profile: Option<String>,
 }
 
 /// A bucket.

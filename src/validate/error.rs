@@ -87,6 +87,34 @@ pub enum ValidationError {
     /// Two ways to name an image.
     #[error("head.image has both id and ssmParameter: leave one of them out")]
     TwoImages,
+    /// No release of Ray, or one that cannot ask for a token.
+    #[error("rayVersion is {0:?}: write a release of Ray in full, 2.52.0 or later, for example 2.60.0")]
+    RayVersion(String),
+    /// Not something that pip could install by that name.
+    #[error("pipPackages has {0:?}: write one requirement a line as pip takes it, beginning with a letter or digit")]
+    PipPackage(String),
+    /// No name of an environment variable.
+    #[error("environment has {0:?}: write letters, digits and _, not beginning with a digit")]
+    EnvironmentName(String),
+    /// Not the name of a flag.
+    #[error("{field} has {name:?}: write flags of ray start without their dashes, for example num-cpus")]
+    Flag {
+        /// Path of the field.
+        field: String,
+        /// What it says.
+        name: String,
+    },
+    /// A name that Rayward uses itself.
+    #[error("{field} has {name}, which Rayward sets itself: leave it out")]
+    Reserved {
+        /// Path of the field.
+        field: String,
+        /// The name.
+        name: String,
+    },
+    /// Text that no file or command line holds unharmed.
+    #[error("{0} has control characters: write text with none but tabs and newlines")]
+    ControlCharacters(String),
     /// More workers than one head is good for.
     #[error("the worker groups ask for {0} machines: write at most {MAX_WORKERS} replicas in all")]
     TooManyWorkers(u64),

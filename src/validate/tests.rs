@@ -164,6 +164,36 @@ fn each_broken_rule_says_what_to_write() {
             "buckets names \"raw\" twice",
         ),
     ];
+    are_refused(cases);
+}
+
+#[test]
+fn each_broken_rule_of_what_is_on_the_machines_says_what_to_write() {
+    are_refused([
+        (
+            json!({"rayVersion": "2.51.9"}),
+            "rayVersion is \"2.51.9\": write a release of Ray",
+        ),
+        (json!({"rayVersion": "2.60.0$(reboot)"}), "for example 2.60.0"),
+        (json!({"pipPackages": ["--pre"]}), "pipPackages has \"--pre\""),
+        (json!({"setupScript": "a\u{0}"}), "setupScript has control characters"),
+        (json!({"environment": {"A B": ""}}), "environment has \"A B\""),
+        (
+            json!({"environment": {"RAY_AUTH_TOKEN": ""}}),
+            "environment has RAY_AUTH_TOKEN, which Rayward sets itself",
+        ),
+        (
+            json!({"head": {"rayStartParams": {"--num-cpus": "0"}}}),
+            "head.rayStartParams has \"--num-cpus\"",
+        ),
+        (
+            json!({"workerGroups": [{"name": "a", "rayStartParams": {"address": "auto"}}]}),
+            "workerGroups[a].rayStartParams has address",
+        ),
+    ]);
+}
+
+fn are_refused<const N: usize>(cases: [(Value, &str); N]) {
     for (mut spec, message) in cases {
         spec["region"] = "ap-southeast-1".into();
         let said = refused(&spec);

@@ -8,6 +8,7 @@ mod ingress;
 mod machines;
 mod network;
 mod placement;
+mod software;
 
 use serde_json::{Value, json};
 
@@ -74,6 +75,9 @@ pub(super) fn cases() -> Vec<Case> {
         existing::cases(),
         machines::cases(),
         machines::of_disks(),
+        software::cases(),
+        software::of_environment(),
+        software::of_machines(),
         buckets::cases(),
     ]
     .into_iter()
