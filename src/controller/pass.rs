@@ -163,7 +163,7 @@ impl Passes {
         }
         let remembered = self.remembered(&object, &uid);
         let mut remembered = remembered.lock().await;
-        match self.look(&object, &mut remembered).await {
+        match Box::pin(self.look(&object, &mut remembered)).await {
             Ok((due, outcome)) => {
                 if outcome != PassOutcome::Failed {
                     remembered.failures = 0;

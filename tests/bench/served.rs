@@ -98,7 +98,7 @@ async fn control(told: &Value) {
             }
             Some("passes") => {
                 let before = calls.load(Ordering::Relaxed);
-                let rate = Box::pin(passes_per_second(&controller)).await;
+                let rate = passes_per_second(&controller).await;
                 let calls = calls.load(Ordering::Relaxed) - before;
                 println!("{}", json!({"perSecond": rate, "calls": calls}));
             }
