@@ -2,6 +2,7 @@
 
 mod cluster;
 mod error;
+mod idle;
 mod software;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,12 @@ pub use cluster::{
     preferred_head_address,
 };
 pub use error::ValidationError;
+pub use idle::Idle;
 pub use software::{RESERVED_ENVIRONMENT, RESERVED_PARAMS};
 
 use crate::api::{
-    BucketSpec, CONFIRM_BUCKET_DELETION, HeadSpec, MAX_WORKERS, NetworkSpec, RayCluster, RayClusterSpec, SubnetSpec,
-    WorkerGroupSpec, default_ray_version,
+    BucketSpec, CONFIRM_BUCKET_DELETION, HeadSpec, IdleSpec, MAX_WORKERS, NetworkSpec, RayCluster, RayClusterSpec,
+    SubnetSpec, WakeSpec, WorkerGroupSpec, default_ray_version,
 };
 
 /// Address range of a cluster's VPC when the spec says nothing.
@@ -70,6 +72,9 @@ pub fn validate(
         bucket_deletion_confirmed: confirmed == Some(&uid),
         region: spec.region.clone(),
         suspend: spec.suspend,
+        idle: idle::idle(&spec.idle)?,
+        wake_replaces_workers: spec.wake.replace_workers,
+        controller_access: spec.network.controller_access,
         tags: spec.tags.clone(),
         software: software::software(spec)?,
         environment: software::environment(&spec.environment)?,
@@ -100,6 +105,8 @@ fn what_deletion_needs(spec: &RayClusterSpec) -> RayClusterSpec {
         setup_script: None,
         environment: BTreeMap::new(),
         suspend: false,
+        idle: IdleSpec::default(),
+        wake: WakeSpec::default(),
         tags: BTreeMap::new(),
         network: NetworkSpec {
             existing: spec
@@ -242,6 +249,7 @@ fn head(spec: &HeadSpec, network: &Network) -> Result<Head, ValidationError> {
         subnet: spec.subnet.clone(),
         ray_start_params: software::ray_start_params("head.rayStartParams", &spec.ray_start_params)?,
         iam_instance_profile: spec.iam_instance_profile.clone(),
+        when_unreachable: spec.when_unreachable,
     })
 }
 

@@ -158,6 +158,16 @@ async fn lists_names_and_numbers_are_bounded_and_words_are_known() {
             json!({"head": {"rootVolume": {"type": "io2"}}}),
             "spec.head.rootVolume.type",
         ),
+        (json!({"idle": {"action": "Delete"}}), "spec.idle.action"),
+        (json!({"idle": {"whenUnknown": "Reboot"}}), "spec.idle.whenUnknown"),
+        (
+            json!({"head": {"whenUnreachable": "Stop"}}),
+            "spec.head.whenUnreachable",
+        ),
+        (
+            json!({"network": {"controllerAccess": "Both"}}),
+            "spec.network.controllerAccess",
+        ),
         (
             json!({"deletionPolicy": {"buckets": "Keep"}}),
             "spec.deletionPolicy.buckets",

@@ -3,13 +3,16 @@
 //! `spec` is what a person writes and only they change; `status` is what Rayward saw and did.
 
 mod crd;
-mod rules;
 #[allow(unreachable_pub, reason = "the schema derive repeats each type inside a function")]
+mod idle;
+mod rules;
+#[allow(unreachable_pub, reason = "as above")]
 mod spec;
 #[allow(unreachable_pub, reason = "as above")]
 mod status;
 
 pub use crd::{crd, crd_yaml};
+pub use idle::*;
 pub(crate) use spec::default_ray_version;
 pub use spec::*;
 pub use status::*;

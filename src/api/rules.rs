@@ -22,6 +22,8 @@ pub(super) const SUBNETS: usize = 16;
 pub(super) const GROUPS: usize = 32;
 /// Most instance types of a group.
 pub(super) const INSTANCE_TYPES: usize = 16;
+/// Most characters of a duration.
+pub(super) const DURATION_LENGTH: usize = 24;
 /// Most rules of ingress, and most ranges in each.
 pub(super) const INGRESS: usize = 32;
 /// Most buckets.
@@ -149,6 +151,18 @@ pub(super) const RAY_START_PARAMS_SIZE: Pair = (
 pub(super) const PROFILE_NAME: Pair = (
     "self.matches('^[A-Za-z0-9_+=,.@-]+$')",
     "write the name of an instance profile of this account, not its ARN: letters, digits and _ + = , . @ -",
+);
+
+// Idle.
+
+pub(super) const DURATION: Pair = (
+    "self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') && size(self) > 0",
+    "write a duration in whole hours, minutes and seconds, for example 90m or 1h30m",
+);
+pub(super) const IDLE_TIMEOUT: Pair = (
+    "!self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || size(self) == 0 \
+     || (duration(self) >= duration('10s') && duration(self) <= duration('720h'))",
+    "write a timeout from 10s to 720h",
 );
 
 // The network.

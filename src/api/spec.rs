@@ -6,7 +6,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{rules, status::RayClusterStatus};
+use super::{
+    idle::{IdleSpec, WakeSpec},
+    rules,
+    status::RayClusterStatus,
+};
 
 /// A Ray cluster on AWS: its network, its head, its workers and its buckets.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
@@ -82,6 +86,12 @@ pub struct RayClusterSpec {
     /// again.
     #[serde(default)]
     pub suspend: bool,
+    /// What becomes of the cluster when nobody uses it. Left out: its machines are stopped after 90 minutes.
+    #[serde(default)]
+    pub idle: IdleSpec,
+    /// How it comes up again after it was stopped.
+    #[serde(default)]
+    pub wake: WakeSpec,
     /// Tags on everything that is created, beside Rayward's own. A key that is taken out of this map stays on what has
     /// it already.
     #[schemars(schema_with = "tags_schema")]
@@ -151,9 +161,22 @@ pub struct NetworkSpec {
     #[x_kube(validation = rules::CIDRS_CANONICAL)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub admin_cidrs: Vec<String>,
+    /// Which address of the head the controller uses.
+    #[serde(default)]
+    pub controller_access: ControllerAccess,
     /// Use a network that exists; it is never changed and never deleted. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<ExistingNetwork>,
+}
+
+/// Which address of the head the controller uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ControllerAccess {
+    /// The public one.
+    #[default]
+    Public,
+    /// The private one: the controller runs in the same network, or has a way there.
+    Private,
 }
 
 /// A subnet that Rayward makes.
@@ -268,6 +291,9 @@ pub struct HeadSpec {
     #[x_kube(validation = rules::PROFILE_NAME)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iam_instance_profile: Option<String>,
+    /// What happens when its machine runs, its Ray cannot be asked for long, and other heads can.
+    #[serde(default)]
+    pub when_unreachable: WhenUnreachable,
 }
 
 impl Default for HeadSpec {
@@ -280,8 +306,19 @@ impl Default for HeadSpec {
             subnet: None,
             ray_start_params: BTreeMap::new(),
             iam_instance_profile: None,
+            when_unreachable: WhenUnreachable::default(),
         }
     }
+}
+
+/// What happens with a head that runs and cannot be asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WhenUnreachable {
+    /// It is rebooted, once; then it is told.
+    #[default]
+    Reboot,
+    /// It is told.
+    Keep,
 }
 
 /// An Amazon machine image: by its id, or by the SSM parameter that names it.

@@ -1,12 +1,16 @@
 //! A cluster for the tests of the planner: what is asked for, what is there, and the planned changes carried out on it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan};
 use crate::{
-    api::{BucketDeletion, Launch, PublicAddress, VolumeSpec},
+    api::{
+        BucketDeletion, ControllerAccess, IdleAction, IdleSignals, Launch, PublicAddress, VolumeSpec, WhenUnknown,
+        WhenUnreachable,
+    },
     aws::Image,
     observe::{KeySecret, Ledger, Observed, Source},
     resources::{
@@ -18,7 +22,7 @@ use crate::{
         volume::Volume,
     },
     tags::Tags,
-    validate::{ClusterId, Head, ImageRef, Network, Software, Subnet, ValidCluster, WorkerGroup},
+    validate::{ClusterId, Head, Idle, ImageRef, Network, Software, Subnet, ValidCluster, WorkerGroup},
 };
 
 pub(crate) const UID: &str = "0f3a2b1c-0000-4000-8000-123456789abc";
@@ -61,6 +65,14 @@ impl Scenario {
             bucket_deletion_confirmed: false,
             region: "ap-southeast-1".into(),
             suspend: false,
+            idle: Idle {
+                timeout: Duration::from_mins(90),
+                action: IdleAction::Stop,
+                when_unknown: WhenUnknown::Keep,
+                signals: IdleSignals::default(),
+            },
+            wake_replaces_workers: false,
+            controller_access: ControllerAccess::Public,
             tags: Tags::new(),
             software: Software {
                 ray_version: "2.60.0".into(),
@@ -87,6 +99,7 @@ impl Scenario {
                 subnet: None,
                 ray_start_params: BTreeMap::new(),
                 iam_instance_profile: None,
+                when_unreachable: WhenUnreachable::Reboot,
             },
             groups: vec![group("cpu", 2)],
             buckets: Vec::new(),

@@ -5,9 +5,11 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 
 use crate::{
-    api::{BucketDeletion, PublicAddress, VolumeSpec},
+    api::{BucketDeletion, ControllerAccess, PublicAddress, VolumeSpec, WhenUnreachable},
     tags::Tags,
 };
+
+use super::Idle;
 
 /// Which cluster, of which installation of Rayward.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +49,12 @@ pub struct ValidCluster {
     pub region: String,
     /// Machines are to be stopped.
     pub suspend: bool,
+    /// What becomes of it when nobody uses it.
+    pub idle: Idle,
+    /// A worker that AWS has no capacity to start may be replaced.
+    pub wake_replaces_workers: bool,
+    /// Which address of the head the controller uses.
+    pub controller_access: ControllerAccess,
     /// The user's tags.
     pub tags: Tags,
     /// What is on every machine.
@@ -142,6 +150,8 @@ pub struct Head {
     pub ray_start_params: BTreeMap<String, String>,
     /// Name of its IAM instance profile.
     pub iam_instance_profile: Option<String>,
+    /// What happens when it runs and its Ray cannot be asked for long.
+    pub when_unreachable: WhenUnreachable,
 }
 
 /// Where an image's id comes from.

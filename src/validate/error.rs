@@ -55,6 +55,9 @@ pub enum ValidationError {
         /// The other.
         second: String,
     },
+    /// Not a duration, or none that can be kept.
+    #[error("idle.timeout is {0:?}: write a duration from 10s to 720h, for example 90m or 1h30m")]
+    IdleTimeout(String),
     /// A list that needs an entry.
     #[error("{0} is empty: write at least one, or leave the field out")]
     Empty(String),

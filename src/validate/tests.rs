@@ -1,9 +1,11 @@
 //! What is filled in, which rules are told how, and what of them a deletion ignores.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::BucketDeletion;
+use crate::api::{BucketDeletion, IdleAction, WhenUnknown};
 
 fn object(spec: &Value) -> RayCluster {
     serde_json::from_value(json!({
@@ -64,6 +66,20 @@ fn a_region_alone_is_the_lab_without_workers_and_closed_but_for_the_controller()
         ("ml/lab", "ns-uid")
     );
     assert_eq!(cluster.generation, 3);
+}
+
+#[test]
+fn a_cluster_that_says_nothing_of_it_stops_after_ninety_minutes_without_any_use() {
+    let idle = valid(&json!({"region": "ap-southeast-1"})).idle;
+    assert_eq!(idle.timeout, Duration::from_mins(90));
+    assert_eq!((idle.action, idle.when_unknown), (IdleAction::Stop, WhenUnknown::Keep));
+    assert!(idle.signals.ssh_sessions && idle.signals.jupyter_kernels);
+    let said = |text: &str| valid(&json!({"region": "r", "idle": {"timeout": text}})).idle.timeout;
+    assert_eq!(said("1h30m"), Duration::from_mins(90));
+    assert_eq!(said("10s"), Duration::from_secs(10));
+    let deaf = json!({"sshSessions": false, "jupyterKernels": false});
+    let deaf = valid(&json!({"region": "r", "idle": {"signals": deaf}})).idle;
+    assert!(!deaf.asks_for_people());
 }
 
 #[test]
@@ -159,6 +175,11 @@ fn each_broken_rule_says_what_to_write() {
             json!({"workerGroups": [{"name": "a", "subnets": ["z"]}]}),
             "workerGroups[a].subnets names \"z\"",
         ),
+        (
+            json!({"idle": {"timeout": "9s"}}),
+            "idle.timeout is \"9s\": write a duration from 10s to 720h",
+        ),
+        (json!({"idle": {"timeout": "90"}}), "write a duration from"),
         (
             json!({"buckets": [{"purpose": "raw"}, {"purpose": "raw"}]}),
             "buckets names \"raw\" twice",

@@ -4,6 +4,7 @@ mod addresses;
 mod buckets;
 mod cluster;
 mod existing;
+mod idle;
 mod ingress;
 mod machines;
 mod network;
@@ -67,6 +68,7 @@ fn named(names: &[&str]) -> Vec<Value> {
 pub(super) fn cases() -> Vec<Case> {
     [
         cluster::cases(),
+        idle::cases(),
         network::cases(),
         placement::cases(),
         network::updates(),
