@@ -9,7 +9,7 @@ python := $(CURDIR)/target/sandbox/venv/bin/python
 inside := $(CURDIR)/$(sandbox)/inside
 engine = $(firstword $(foreach name,docker podman buildah,$(shell command -v $(name))))
 scripts := .ci/run .ci/step $(addprefix $(sandbox)/,inside first-process enter demo) \
-	$(wildcard $(sandbox)/tools/*.sh $(sandbox)/machines/image/*.sh)
+	$(wildcard $(sandbox)/tools/*.sh $(sandbox)/machines/image/*.sh) $(addprefix $(aws)/standin/machines/,boot keeper)
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -24,6 +24,9 @@ def main() -> None:
     if options.parent_death:
         _end_with_parent()
     from standin.app import Application
+    from standin.machines.fleet import Machines, MachinesError
+    from standin.machines.internet import AWS_PORT
+    from standin.machines.network import INTERNET
     from standin.namespaces import NamespaceError, Namespaces
     from standin.server import Server
     from standin.world import World
@@ -38,7 +41,15 @@ def main() -> None:
     options.log.parent.mkdir(parents=True, exist_ok=True)
     with options.log.open("a", encoding="utf-8") as log:
         world = World(log, namespaces)
-        server = Server(options.port, Application(world))
+        application = Application(world)
+        servers = [Server(options.port, application)]
+        if options.machines is not None:
+            try:
+                Machines(world, options.machines)
+            except MachinesError as error:
+                sys.exit(f"standin: no machines: {error}")
+            servers.append(Server(AWS_PORT, application, INTERNET))
+        server = servers[0]
 
         def end(_signal: int, _frame: FrameType | None) -> None:
             # shutdown() waits for the serving loop, which runs in this very thread.
@@ -46,10 +57,14 @@ def main() -> None:
 
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
+        for other in servers[1:]:
+            threading.Thread(target=other.serve_forever, daemon=True).start()
         print(json.dumps({"url": server.url}), flush=True)
         server.serve_forever(poll_interval=0.05)
         server.server_close()
-        if namespaces is not None:
+        if world.machines is not None:
+            world.machines.close()
+        elif namespaces is not None:
             namespaces.clear()
     # Taking moto's objects apart one by one would take seconds, and nobody needs them any more.
     os._exit(0)
@@ -61,6 +76,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--log", type=Path, required=True, help="file to which each call is added, as JSON lines")
     parser.add_argument("--parent-death", action="store_true", help="end when the thread that started it ends")
     parser.add_argument("--network-namespaces", action="store_true", help="make a network namespace for each VPC")
+    parser.add_argument("--machines", type=Path, help="boot each instance, from the images in this folder; needs root")
     return parser.parse_args()
 
 

@@ -20,6 +20,7 @@ from standin.calls import Answer, Call, Scope, parse, scope_of
 from standin.ec2.dispatch import handle as handle_ec2
 from standin.errors import AwsError, ConnectionCut, render
 from standin.faults import Fault
+from standin.machines.internet import check_caller
 from standin.moto_backend import run_other
 from standin.s3.dispatch import handle as handle_s3
 from standin.world import World
@@ -38,7 +39,7 @@ class Application:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """One request. Raises `ConnectionCut` when no answer may be sent; the server closes the connection then."""
         body: bytes = environ["standin.body"]
-        if environ["PATH_INFO"].startswith(control.PREFIX):
+        if environ["PATH_INFO"].startswith(control.PREFIX) and not environ["standin.from_internet"]:
             answer = control.handle(self.world, environ["REQUEST_METHOD"], environ, body)
         else:
             answer = self._aws(environ, body)
@@ -54,6 +55,8 @@ class Application:
         answer: Answer | None = None
         try:
             _check_scope(scope)
+            if environ["standin.from_internet"] and self.world.machines is not None:
+                account = check_caller(self.world.machines.credentials, scope, environ)
             call = _parsed(environ, body, scope, account)
             fault = self.world.faults.take(call)
             answer = self._answer(call, fault)

@@ -1,4 +1,4 @@
-"""The stand-in's own endpoint, JSON under `/_sandbox/`: calls, faults, settings, instances, reset."""
+"""The stand-in's own endpoint, JSON under `/_sandbox/`: calls, faults, settings, instances, machines, reset."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from standin.calls import Answer
 from standin.ec2.instance_states import force_state
 from standin.ec2.lookup import find_instance
 from standin.ec2.status_checks import set_checks
+from standin.machines import control as machines_control
 from standin.world import World
 
 PREFIX = "/_sandbox/"
@@ -102,6 +103,18 @@ def _change_instance(world: World, path: list[str], query: dict[str, str], body:
     return {}
 
 
+def _machines(world: World, path: list[str], query: dict[str, str], body: dict[str, Any]) -> Any:
+    if world.machines is None:
+        raise _Refused(404, "instances are records only: the stand-in was started without --machines")
+    if not path:
+        return machines_control.listed(world, world.machines)
+    try:
+        instance, action = path
+        return machines_control.act(world.machines, instance, action, body)
+    except LookupError as error:
+        raise _Refused(404, f"there is no machine or no action {error}") from error
+
+
 def _reset(world: World, path: list[str], query: dict[str, str], body: dict[str, Any]) -> Any:
     world.reset()
     return {}
@@ -117,5 +130,7 @@ _ROUTES: dict[tuple[str, str], Callable[[World, list[str], dict[str, str], dict[
     ("PUT", "settings"): _change_settings,
     ("GET", "settings"): _settings,
     ("POST", "instances"): _change_instance,
+    ("GET", "machines"): _machines,
+    ("POST", "machines"): _machines,
     ("POST", "reset"): _reset,
 }

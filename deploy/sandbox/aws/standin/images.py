@@ -17,6 +17,11 @@ from moto.utilities.utils import load_resource
 
 CANONICAL = "099720109477"
 
+#: The image that has Ray, in every region; machines of all other images are plain ones.
+WITH_RAY = "ami-0ac0ffee000000260"
+#: The SSM parameter that names it.
+WITH_RAY_PARAMETER = "/rayward/sandbox/ray"
+
 _BUILT = datetime(2026, 1, 15, tzinfo=UTC).replace(tzinfo=None)
 _ROOT_GIB = 8
 _RELEASES = {"22.04": "jammy", "24.04": "noble"}
@@ -26,7 +31,7 @@ _FIXED = {"ap-southeast-1": "ami-003c463c8207b4dfa"}
 
 @dataclass(frozen=True)
 class UbuntuImage:
-    """One image of Canonical's in one region."""
+    """One image of Canonical's in one region, or the one with Ray."""
 
     id: str
     release: str
@@ -35,12 +40,16 @@ class UbuntuImage:
     @property
     def parameters(self) -> list[str]:
         """The SSM parameters whose value is this image's id."""
+        if self.id == WITH_RAY:
+            return [WITH_RAY_PARAMETER]
         base = f"/aws/service/canonical/ubuntu/server/{self.release}/stable/current/{self.architecture}/hvm"
         return [f"{base}/ebs-{volume}/ami-id" for volume in ("gp2", "gp3")]
 
     @property
     def name(self) -> str:
-        """The name under which Canonical publishes it."""
+        """The name under which it is published."""
+        if self.id == WITH_RAY:
+            return f"rayward/sandbox/ray-{_BUILT:%Y%m%d}-gp3"
         codename = _RELEASES[self.release]
         return f"ubuntu/images/hvm-ssd-gp3/ubuntu-{codename}-{self.release}-{self.architecture}-server-{_BUILT:%Y%m%d}"
 
@@ -51,7 +60,7 @@ def current_images(region: str) -> list[UbuntuImage]:
         UbuntuImage(_made_id(region, release, architecture), release, architecture)
         for release in _RELEASES
         for architecture in ("amd64", "arm64")
-    ]
+    ] + [UbuntuImage(WITH_RAY, "24.04", "amd64")]
 
 
 def _made_id(*parts: str) -> str:

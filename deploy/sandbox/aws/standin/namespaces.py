@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 
 
-class NamespaceError(Exception):
+class NamespaceError(OSError):
     """A namespace could not be made or removed."""
 
 
 class Namespaces:
     """The namespaces that this process has made; no other one is ever touched."""
 
-    def __init__(self) -> None:
+    def __init__(self, announce: Callable[[str], None] = lambda name: None) -> None:
+        """`announce` is told each name before there is a namespace of it."""
         self._made: set[str] = set()
+        self._announce = announce
 
     def check(self) -> None:
         """Makes a namespace and removes it again. Raises `NamespaceError` when this machine does not allow that."""
@@ -24,6 +27,7 @@ class Namespaces:
 
     def add(self, name: str) -> None:
         """Makes a namespace with its loopback interface up."""
+        self._announce(name)
         _ip("netns", "add", name)
         self._made.add(name)
         _ip("-netns", name, "link", "set", "lo", "up")

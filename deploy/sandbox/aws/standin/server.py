@@ -21,6 +21,7 @@ from standin.errors import ConnectionCut
 class Handler(MotoRequestHandler):
     """Answers the requests of one connection, one after the other."""
 
+    server: Server
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     #: An idle connection is closed after this many seconds.
@@ -35,6 +36,7 @@ class Handler(MotoRequestHandler):
             environ["standin.body"] = environ["wsgi.input"].read()
         else:
             environ["standin.body"] = self.rfile.read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["standin.from_internet"] = self.server.is_on_internet
         started: list[tuple[str, list[tuple[str, str]]]] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> Any:
@@ -65,19 +67,20 @@ class Handler(MotoRequestHandler):
 
 
 class Server(ThreadingMixIn, BaseWSGIServer):
-    """Listens on loopback only."""
+    """Listens on loopback, for whoever is on this computer, or on the address that machines have for the internet."""
 
     daemon_threads = True
     request_queue_size = 512
     multithread = True
 
-    def __init__(self, port: int, app: Application) -> None:
-        super().__init__("127.0.0.1", port, app, handler=Handler)
+    def __init__(self, port: int, app: Application, internet: str | None = None) -> None:
+        self.is_on_internet = internet is not None
+        super().__init__(internet or "127.0.0.1", port, app, handler=Handler)
 
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.host}:{self.server_port}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away in the middle is not an error of ours."""

@@ -18,6 +18,10 @@ class Settings:
     stopping_seconds: float = 0.5
     #: How long a terminated instance stays `shutting-down`.
     shutting_down_seconds: float = 0.5
+    #: How long a machine may take to shut down for a reboot or its end before it is forced to (minutes on AWS).
+    patience_seconds: float = 10.0
+    #: How long after a boot GetConsoleOutput shows what the machine says, unless it asks for the latest.
+    console_seconds: float = 120.0
     #: How long a terminated instance is still described (about an hour on AWS).
     forget_terminated_seconds: float = 60.0
     #: EC2 describes answer with the state of this many seconds ago.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from moto.ec2.models.instances import Instance
 
@@ -17,6 +17,9 @@ from standin.moto_backend import reset_moto
 from standin.namespaces import Namespaces
 from standin.recorder import Recorder
 from standin.settings import Settings
+
+if TYPE_CHECKING:
+    from standin.machines.fleet import Machines
 
 moto_fixes.install()
 images.install()
@@ -35,12 +38,16 @@ class World:
         self.memory = Memory()
         self.history = History()
         self.namespaces = namespaces
+        #: None when instances are records only.
+        self.machines: Machines | None = None
         self.lifecycle = Lifecycle(self.lock)
         self.lifecycle.before_change.append(self._keep_the_past)
         self.lifecycle.listeners.append(self._count_capacity)
 
     def reset(self) -> None:
-        """Empties moto, the records, the faults and the settings."""
+        """Empties moto, the records, the faults and the settings. No machine is left then."""
+        if self.machines is not None:
+            self.machines.clear()
         with self.lock:
             self.lifecycle.clear()
             self.faults.clear()
@@ -51,6 +58,8 @@ class World:
             if self.namespaces is not None:
                 self.namespaces.clear()
             reset_moto()
+            if self.machines is not None:
+                self.machines.follow_networks()
 
     def _count_capacity(self, instance: Instance, old: str, new: str) -> None:
         """A machine takes capacity from pending on, and gives it back when it has stopped or ended."""

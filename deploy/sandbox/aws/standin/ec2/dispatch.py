@@ -21,6 +21,7 @@ from standin.ec2 import interfaces as interfaces
 from standin.ec2 import key_pairs as key_pairs
 from standin.ec2 import launch_checks as launch_checks
 from standin.ec2 import launch_defaults as launch_defaults
+from standin.ec2 import machines as machines
 from standin.ec2 import private_addresses as private_addresses
 from standin.ec2 import public_addresses as public_addresses
 from standin.ec2 import route_tables as route_tables

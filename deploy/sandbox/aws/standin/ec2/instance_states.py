@@ -22,6 +22,7 @@ from standin.errors import AwsError
 from standin.world import World
 
 _USER = "Client.UserInitiatedShutdown"
+_INSTANCE = "Client.InstanceInitiatedShutdown"
 
 
 @EC2.after("RunInstances")
@@ -51,7 +52,7 @@ def start(world: World, call: Call) -> Any:
 
 @EC2.instead("StopInstances")
 def stop(world: World, call: Call) -> Any:
-    """Stops running instances; their automatic public addresses go, the private ones stay.
+    """Stops running instances; their automatic public addresses go, the private ones stay. `Force` pulls the plug.
 
     One that starts again can be stopped while it is pending; one that never ran cannot.
     """
@@ -71,13 +72,10 @@ def stop(world: World, call: Call) -> Any:
 
     def one(instance: Instance) -> None:
         if instance.state in ("pending", "running"):
-            for interface in instance.nics.values():
-                release(interface)
             _user_initiated(instance)
-            world.lifecycle.enter(instance, "stopping")
-            world.lifecycle.later(
-                instance, world.settings.stopping_seconds, lambda each: world.lifecycle.enter(each, "stopped")
-            )
+            _halt(world, instance)
+        if call.params.get("Force") and world.machines is not None and instance.state == "stopping":
+            world.machines.force_off(instance)
 
     return {"StoppingInstances": [_changed(instance, one) for instance in instances]}
 
@@ -85,7 +83,11 @@ def stop(world: World, call: Call) -> Any:
 @EC2.instead("RebootInstances")
 def reboot(world: World, call: Call) -> Any:
     """Reboots running instances; their state stays `running`."""
-    _refuse(instances_named(call), ("stopping", "stopped", "shutting-down", "terminated"), "rebooted")
+    instances = instances_named(call)
+    _refuse(instances, ("stopping", "stopped", "shutting-down", "terminated"), "rebooted")
+    if world.machines is not None:
+        for instance in instances:
+            world.machines.reboot(instance)
     return {}
 
 
@@ -104,8 +106,7 @@ def terminate(world: World, call: Call) -> Any:
     def one(instance: Instance) -> None:
         if instance.state not in ("shutting-down", "terminated"):
             _user_initiated(instance)
-            world.lifecycle.enter(instance, "shutting-down")
-            world.lifecycle.later(instance, world.settings.shutting_down_seconds, lambda each: _end(world, each))
+            _shut_down(world, instance)
 
     return {"TerminatingInstances": [_changed(instance, one) for instance in instances]}
 
@@ -128,6 +129,33 @@ def force_state(world: World, instance: Instance, state: str, code: str = "", me
         for interface in instance.nics.values():
             release(interface)
         world.lifecycle.enter(instance, state)
+
+
+def shut_itself_down(world: World, instance: Instance) -> None:
+    """What a machine that is switched off from inside does: it stops, or ends when it was launched to do that."""
+    if instance.state not in ("pending", "running"):
+        return
+    world.lifecycle.about_to_change(instance)
+    instance._reason = ""
+    instance.state_reason = StateReason(f"{_INSTANCE}: Instance initiated shutdown", _INSTANCE)
+    if instance.instance_initiated_shutdown_behavior == "terminate":
+        _shut_down(world, instance)
+    else:
+        _halt(world, instance)
+
+
+def _halt(world: World, instance: Instance) -> None:
+    for interface in instance.nics.values():
+        release(interface)
+    world.lifecycle.enter(instance, "stopping")
+    world.lifecycle.when_off(
+        instance, world.settings.stopping_seconds, lambda each: world.lifecycle.enter(each, "stopped")
+    )
+
+
+def _shut_down(world: World, instance: Instance) -> None:
+    world.lifecycle.enter(instance, "shutting-down")
+    world.lifecycle.when_off(instance, world.settings.shutting_down_seconds, lambda each: _end(world, each))
 
 
 def _begin(world: World, instance: Instance) -> None:

@@ -22,12 +22,13 @@ from standin.world import World
 
 #: The network of RFC 2544, which no machine on the internet is in.
 _POOL = ipaddress.IPv4Network("198.18.0.0/15")
-_positions = itertools.count(1)
+#: The first addresses are those of services that machines find there.
+_positions = itertools.count(256)
 
 
 def new_address() -> str:
     """A public address that nothing has had lately."""
-    return str(_POOL[next(_positions) % (_POOL.num_addresses - 1)])
+    return str(_POOL[next(_positions) % _POOL.num_addresses])
 
 
 def elastic_of(interface: NetworkInterface) -> Any:

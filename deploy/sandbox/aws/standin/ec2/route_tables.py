@@ -84,6 +84,13 @@ def check_route(world: World, call: Call) -> None:
         raise AwsError("InvalidParameterValue", f"cannot remove local route {destination} in route table {table_id}")
 
 
+def table_of(backend: Any, subnet: Any) -> Any:
+    """The table of a subnet: the one that it is associated with, or the main one of its network."""
+    tables = [each for each in backend.route_tables.values() if each.vpc_id == subnet.vpc_id]
+    associated = next((each for each in tables if subnet.id in each._associations.values()), None)
+    return associated or next(each for each in tables if each.main_association_id is not None)
+
+
 def _route(call: Call, destination: str | None) -> Any:
     routes = find(ec2(call), call.params["RouteTableId"]).routes
     return next((each for each in routes if each.destination_cidr_block == destination), None)
