@@ -256,6 +256,8 @@ pub struct Report {
     pub has_token: bool,
     /// Changes with each boot.
     pub boot_id: String,
+    /// Where a worker looks for its head; `None`: it does not tell, or is the head.
+    pub head_address: Option<String>,
 }
 
 /// How far a machine is on its way into Ray.
