@@ -37,6 +37,9 @@ pub struct Metrics {
     clusters: IntGaugeVec,
     workers_desired: IntGaugeVec,
     workers_running: IntGaugeVec,
+    workers_joined: IntGaugeVec,
+    ray_unknown: IntGaugeVec,
+    heals: IntCounterVec,
     phases: Mutex<BTreeMap<(String, String), Phase>>,
 }
 
@@ -207,6 +210,21 @@ impl Metrics {
                 "Workers of the cluster that run.",
                 &["namespace", "name"],
             ))?,
+            workers_joined: make.add(gauge(
+                "rayward_cluster_workers_joined",
+                "Workers of the cluster that have joined Ray.",
+                &["namespace", "name"],
+            ))?,
+            ray_unknown: make.add(gauge(
+                "rayward_cluster_ray_unknown_since_seconds",
+                "Since when the cluster's Ray is not known, as a Unix time; 0 while it is.",
+                &["namespace", "name"],
+            ))?,
+            heals: make.add(counter(
+                "rayward_heals_total",
+                "Steps taken on machines to heal them, by the step.",
+                &["step"],
+            ))?,
             phases: Mutex::default(),
             registry: make.registry.clone(),
         };
@@ -239,6 +257,11 @@ impl Metrics {
     /// Something failed in a pass.
     pub fn pass_failed(&self, why: ErrorKind) {
         self.reconcile_errors.with_label_values(&[why.name()]).inc();
+    }
+
+    /// A step was taken on a machine to heal it.
+    pub fn healed(&self, step: &str) {
+        self.heals.with_label_values(&[step]).inc();
     }
 
     /// How many passes are due, and how many are under way.
@@ -286,10 +309,17 @@ impl Metrics {
             self.workers_running
                 .with_label_values(&labels)
                 .set(sum(|group| group.running));
+            self.workers_joined
+                .with_label_values(&labels)
+                .set(sum(|group| group.joined));
+            let unknown = status.ray_unknown_since.map_or(0, |since| since.as_second());
+            self.ray_unknown.with_label_values(&labels).set(unknown);
         } else {
             // They are not there when the object was never looked at.
             let _ = self.workers_desired.remove_label_values(&labels);
             let _ = self.workers_running.remove_label_values(&labels);
+            let _ = self.workers_joined.remove_label_values(&labels);
+            let _ = self.ray_unknown.remove_label_values(&labels);
         }
     }
 }

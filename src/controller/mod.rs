@@ -1,5 +1,6 @@
 //! Kubernetes' side of Rayward: which cluster is looked at when, and what is told about it.
 
+mod access;
 pub mod cache;
 pub mod events;
 pub mod key;
@@ -32,6 +33,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    access::SecretKeys,
     cache::{Cache, ObjectName},
     namespaces::Namespaces,
     orphans::Orphans,
@@ -42,7 +44,12 @@ use self::{
     retry::Next,
     tasks::Tasks,
 };
-use crate::{metrics::Metrics, shutdown::GRACE, sweep::Changed, sweep::SweepIntervals};
+use crate::{
+    metrics::Metrics,
+    ray::watchers::Watchers,
+    shutdown::GRACE,
+    sweep::{Changed, SweepIntervals},
+};
 
 /// How often the numbers that nobody counts are read: queue, ages of sweeps, orphans.
 const NUMBERS: Duration = Duration::from_secs(2);
@@ -115,6 +122,12 @@ impl Controller {
         let queue = Arc::new(Queue::default());
         let cache = Arc::new(Cache::default());
         let tasks = Tasks::new(parts.stop);
+        let watchers = Watchers::new(
+            look_settings(&parts.settings),
+            Arc::new(SecretKeys::new(parts.client.clone(), timeout)),
+            look_at_ray(Arc::clone(&queue), Arc::clone(&cache)),
+            tasks.stop().clone(),
+        );
         let regions = Arc::new(Regions::new(
             parts.cloud,
             &parts.settings.installation.id,
@@ -130,6 +143,7 @@ impl Controller {
                 cache,
                 secrets: Arc::default(),
                 regions,
+                watchers,
                 recorder,
                 metrics: parts.metrics,
                 stop: tasks.stop().clone(),
@@ -283,6 +297,15 @@ fn look_at_changed(queue: Arc<Queue<ObjectName>>, cache: Arc<Cache>) -> impl Fn(
             for name in cache.names() {
                 queue.add(&name, Duration::ZERO);
             }
+        }
+    }
+}
+
+/// Makes a pass over the cluster of which something was seen from inside.
+fn look_at_ray(queue: Arc<Queue<ObjectName>>, cache: Arc<Cache>) -> impl Fn(&str) + Send + Sync + 'static {
+    move |uid| {
+        if let Some(name) = cache.name_of(uid) {
+            queue.add(&name, Duration::ZERO);
         }
     }
 }

@@ -46,7 +46,7 @@ use crate::{
     metrics::{ErrorKind, Metrics, PassOutcome},
     observe::{Observed, Source},
     plan::{Inputs, Limits, plan},
-    ray::step::NoHands,
+    ray::watchers::{ClusterRef, Watchers},
     status,
     validate::{Installation, ValidCluster, validate},
 };
@@ -96,6 +96,8 @@ pub struct Passes {
     pub namespaces: Namespaces,
     /// The regions.
     pub regions: Arc<Regions>,
+    /// The looks into Ray.
+    pub watchers: Arc<Watchers>,
     /// Takes Events.
     pub recorder: Recorder,
     /// The numbers.
@@ -228,6 +230,7 @@ impl Passes {
         for region in self.regions.all() {
             region.sweeps.untrack(uid);
         }
+        self.watchers.forget(uid);
         self.metrics.cluster(&name.namespace, &name.name, None);
     }
 
@@ -287,10 +290,11 @@ impl Passes {
                 interrupted: None,
             }
         } else {
+            let hands = self.watchers.hands(&cluster.id.uid);
             let execution = Execution {
                 aws: &*region.aws,
                 kubernetes: &kubernetes,
-                hands: &NoHands,
+                hands: &*hands,
                 clock: &SystemClock,
                 stop: &self.stop,
                 deadline: began + self.settings.pass_timeout,
@@ -298,6 +302,7 @@ impl Passes {
             };
             execution.run(observed, &mut remembered.memory, lookups, plan).await
         };
+        self.look_into_ray(&cluster, &outcome);
         self.keep(&name, &outcome, looked_up_key, &region, remembered);
         if outcome.interrupted == Some(Interruption::Gone) {
             return Ok((Next::OnChange.into(), PassOutcome::Converged));
@@ -317,6 +322,24 @@ impl Passes {
             due.next = due.next.at_latest(FIRST_LOOK);
         }
         Ok((due, how))
+    }
+
+    /// Lets the cluster's Ray be looked at as the plan wants it.
+    fn look_into_ray(&self, cluster: &ValidCluster, outcome: &Outcome) {
+        let id = &cluster.id;
+        if outcome.interrupted == Some(Interruption::Gone) {
+            self.watchers.forget(&id.uid);
+            return;
+        }
+        let whose = ClusterRef {
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+            uid: id.uid.clone(),
+        };
+        self.watchers.set(&id.uid, whose, outcome.plan.interest.clone());
+        if outcome.plan.look_now {
+            self.watchers.look_now(&id.uid);
+        }
     }
 
     /// Writes what came of a pass into the status, and publishes what a person should hear of.

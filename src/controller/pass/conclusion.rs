@@ -13,7 +13,12 @@ use crate::{
     execute::{Clock, Effect, Failure, KubernetesError, Outcome},
     metrics::{ErrorKind, PassOutcome},
     observe::{KeySecret, Observed, Source},
-    resources::Kind,
+    plan::Action,
+    ray::step::MachineStep,
+    resources::{
+        Change, Kind,
+        instance::{InstanceChange, REBOOT},
+    },
     validate::ValidCluster,
 };
 
@@ -70,7 +75,11 @@ impl Passes {
         }
         for performed in &outcome.performed {
             match &performed.result {
-                Ok(_) => {}
+                Ok(_) => {
+                    if let Some(step) = healing(&performed.action) {
+                        self.metrics.healed(step);
+                    }
+                }
                 Err(Failure::Aws(error)) => {
                     self.metrics.pass_failed(ErrorKind::Aws(error.class));
                     if error.class == ErrorClass::Throttled {
@@ -126,6 +135,15 @@ impl Passes {
             None => PassOutcome::Waiting,
         };
         (Due { next, watch }, how)
+    }
+}
+
+/// The step of a ladder that an action is, if it is one.
+fn healing(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Machine(step @ MachineStep::RestartRay { .. }) => Some(step.name()),
+        Action::Aws(Change::Instance(InstanceChange::Reboot { .. })) => Some(REBOOT),
+        _ => None,
     }
 }
 
