@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
     process_collector::ProcessCollector,
@@ -312,7 +313,7 @@ impl Metrics {
             self.workers_joined
                 .with_label_values(&labels)
                 .set(sum(|group| group.joined));
-            let unknown = status.ray_unknown_since.map_or(0, |since| since.as_second());
+            let unknown = status.ray_unknown_since.map_or(0, Timestamp::as_second);
             self.ray_unknown.with_label_values(&labels).set(unknown);
         } else {
             // They are not there when the object was never looked at.

@@ -11,15 +11,14 @@ use super::{key, kubernetes::limit};
 use crate::ray::watchers::{Access, ClusterRef, Keys};
 
 /// The Secrets in Kubernetes.
-pub struct SecretKeys {
+pub(super) struct SecretKeys {
     client: Client,
     timeout: Duration,
 }
 
 impl SecretKeys {
     /// Reads them through `client`, each call for at most `timeout`.
-    #[must_use]
-    pub fn new(client: Client, timeout: Duration) -> Self {
+    pub(super) fn new(client: Client, timeout: Duration) -> Self {
         Self { client, timeout }
     }
 }
@@ -33,7 +32,6 @@ impl Keys for SecretKeys {
         let found = limit(&what, self.timeout, secrets.get_opt(&name)).await;
         let secret = found.map_err(|error| error.to_string())?;
         let secret = secret.ok_or_else(|| format!("the Secret {}/{name} does not exist", cluster.namespace))?;
-        let (private_key, token) = key::access(&secret, &cluster.uid)?;
-        Ok(Access { private_key, token })
+        key::access(&secret, &cluster.uid)
     }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::api::ObjectMeta;
 use ssh_key::{
@@ -13,7 +14,7 @@ use ssh_key::{
     rand_core::{OsRng, RngCore},
 };
 
-use crate::{observe::KeySecret, tags};
+use crate::{observe::KeySecret, ray::watchers::Access, tags};
 
 /// Type of the Secret.
 pub const SECRET_TYPE: &str = "kubernetes.io/ssh-auth";
@@ -48,7 +49,7 @@ pub fn make(namespace: &str, owner: OwnerReference) -> Result<Secret, String> {
     OsRng
         .try_fill_bytes(&mut token)
         .map_err(|error| format!("could not make a token for Ray: {error}"))?;
-    let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = BASE64_URL_SAFE_NO_PAD.encode(token);
     Ok(Secret {
         metadata: ObjectMeta {
             name: Some(secret_name(&owner.name)),
@@ -97,9 +98,18 @@ pub fn read(secret: &Secret, cluster_uid: &str) -> KeySecret {
 ///
 /// # Errors
 /// What is wrong with it, never what it holds.
-pub fn access(secret: &Secret, cluster_uid: &str) -> Result<(PrivateKey, String), String> {
+pub fn access(secret: &Secret, cluster_uid: &str) -> Result<Access, String> {
     match read(secret, cluster_uid) {
-        KeySecret::Present { .. } => open(secret),
+        KeySecret::Present { .. } => {
+            let (key, token) = open(secret)?;
+            let private_key = key
+                .to_openssh(LineEnding::LF)
+                .map_err(|error| format!("holds a key that cannot be written: {error}"))?;
+            Ok(Access {
+                private_key: private_key.to_string(),
+                token,
+            })
+        }
         KeySecret::Unusable(why) => Err(why),
         KeySecret::Missing => Err("there is no Secret".into()),
     }
@@ -147,9 +157,9 @@ mod tests {
 
     #[test]
     fn each_cluster_has_a_token_of_its_own() {
-        let token = |secret| access(&secret, "uid-1").map(|(_, token)| token);
+        let token = |secret| access(&secret, "uid-1").map(|access| access.token);
         let one = token(make("ml", owner()).unwrap()).unwrap();
-        assert_eq!(one.len(), 2 * TOKEN_LENGTH);
+        assert!(one.len() > TOKEN_LENGTH);
         assert_ne!(one, token(make("ml", owner()).unwrap()).unwrap());
     }
 

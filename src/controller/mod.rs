@@ -46,7 +46,7 @@ use self::{
 };
 use crate::{
     metrics::Metrics,
-    ray::watchers::Watchers,
+    ray::watchers::{self, Watchers},
     shutdown::GRACE,
     sweep::{Changed, SweepIntervals},
 };
@@ -123,7 +123,9 @@ impl Controller {
         let cache = Arc::new(Cache::default());
         let tasks = Tasks::new(parts.stop);
         let watchers = Watchers::new(
-            look_settings(&parts.settings),
+            watchers::Settings {
+                look_interval: parts.settings.limits.ray.look_interval,
+            },
             Arc::new(SecretKeys::new(parts.client.clone(), timeout)),
             look_at_ray(Arc::clone(&queue), Arc::clone(&cache)),
             tasks.stop().clone(),
