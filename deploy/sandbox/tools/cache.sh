@@ -16,7 +16,7 @@ die() {
 }
 
 # Whether the sandbox can have machines here: they are made of Debian's or Ubuntu's packages, by root.
-machines_possible() { ((EUID == 0)) && command -v apt-get >/dev/null; }
+machines_possible() { ((EUID == 0)) && [[ -e /etc/debian_version ]]; }
 
 # cache_for FILE...: the folder that belongs to exactly these lock files.
 cache_for() {

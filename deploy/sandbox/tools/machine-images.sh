@@ -69,7 +69,7 @@ fi
 mkdir -p "$installed/machines"
 mapfile -t files < <(find "$image/files" -type f | LC_ALL=C sort)
 plain=$(cache_for "$image/plain.sh" "${files[@]}" /etc/os-release)
-wheels=$(cache_for "$image/wheels.sh" "$image/index.py" "$image/requirements.lock" <(echo "$plain"))
+wheels=$(cache_for "$image/wheels.sh" "$image/requirements.lock" <(echo "$plain"))
 ray=$(cache_for "$image/ray.sh" <(echo "$wheels"))
 
 provide plain "$plain" "the plain image of machines" "a minute" "$image/plain.sh"

@@ -75,7 +75,11 @@ check_python() {
 
 check_boundary() {
     # Without its programs, which are in packages, it cannot be tried.
-    ((${#packages[@]} > 0)) || "$here/../inside" true 2>/dev/null && return
+    ((${#packages[@]} == 0)) || return 0
+    if "$here/../inside" true 2>/dev/null; then
+        check_machines
+        return
+    fi
     if ((EUID == 0)); then
         missing+=("the right to make namespaces: a container has it when it is started with --privileged")
     else
@@ -83,6 +87,25 @@ check_boundary() {
     sysctl -w kernel.apparmor_restrict_unprivileged_userns=0    (Ubuntu)
     sysctl -w kernel.unprivileged_userns_clone=1                (older Debian)")
     fi
+}
+
+# What machines need of the kernel: control groups of their own, which can be ended as one, and layered file systems.
+check_machines() {
+    machines_possible || return 0
+    # shellcheck disable=SC2016  # expanded inside
+    "$here/../inside" bash -c '
+        set -e
+        group=$(findmnt --noheadings --first-only --types cgroup2 --output TARGET)/rayward-preflight-$$
+        mkdir "$group"
+        trap "rmdir $group" EXIT
+        [[ -e $group/cgroup.kill ]]' 2>/dev/null ||
+        missing+=("control groups of version 2 that can be written to: Linux 5.14 or newer; a container has them when
+    it is started with --privileged")
+    # shellcheck disable=SC2016
+    "$here/../inside" bash -c '
+        cd /run && mkdir lower upper work all &&
+            mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work overlay all' 2>/dev/null ||
+        missing+=("overlay file systems: modprobe overlay")
 }
 
 [[ $(uname -s) == Linux ]] || die "the sandbox is made of Linux namespaces: use a Linux machine, or a virtual one"

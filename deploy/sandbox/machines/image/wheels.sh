@@ -16,4 +16,17 @@ for ((minor = libc; minor >= 5; minor--)); do platforms+=("manylinux_2_${minor}_
 
 "$python" -m pip download --disable-pip-version-check --no-deps --only-binary=:all: --python-version "$version" \
     "${platforms[@]/#/--platform=}" --dest "$TMPDIR/wheels" --requirement "$image/requirements.lock"
-"$python" "$image/index.py" "$TMPDIR/wheels" "$folder/simple"
+
+# The pages that PEP 503 asks for: one that names the projects, and one for each that names its wheels.
+link() { printf '<a href="%s">%s</a><br>\n' "$1" "$2"; }
+simple=$folder/simple
+mkdir "$simple"
+cd "$TMPDIR/wheels"
+for wheel in *.whl; do
+    project=$(tr '[:upper:]_.' '[:lower:]--' <<<"${wheel%%-*}")
+    digest=$(sha256sum "$wheel")
+    mkdir "$simple/$project"
+    mv "$wheel" "$simple/$project/"
+    link "$wheel#sha256=${digest%% *}" "$wheel" >"$simple/$project/index.html"
+    link "$project/" "$project" >>"$simple/index.html"
+done
