@@ -19,35 +19,36 @@ masked=(
     systemd-networkd.service
 )
 
-# This machine's sources for its own release, one line each; those of other vendors are not wanted.
-# shellcheck disable=SC2016  # the format is apt's
+# This machine's sources for its own release, of either format: one a line, and one a paragraph. Those that other
+# vendors keep for their own programs are not wanted.
 sources() {
-    local release=$1 uri suite component signed trusted options
-    while IFS='|' read -r uri suite component signed trusted; do
-        [[ $suite =~ ^$release(-updates|-security)?$ && $component =~ ^(main|universe)$ ]] || continue
-        options=()
-        # What a source does not say is left as it stands in the format.
-        [[ $signed == /* ]] && options+=("signed-by=$signed")
-        [[ $trusted == yes ]] && options+=(trusted=yes)
-        echo "deb ${options[*]:+[${options[*]}] }$uri $suite $component"
-    done < <(apt-get indextargets \
-        --format '$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)|$(TRUSTED)' 'Created-By: Packages')
+    local release=$1 folder=$2 suites="$1(-updates|-security)?"
+    cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+        grep -E "^deb .*[[:space:]]${suites}[[:space:]]+(.*[[:space:]])?main" >"$folder/lines.list" || true
+    # With an empty line after each file: it ends a paragraph.
+    find /etc/apt/sources.list.d -name '*.sources' -exec cat {} \; -exec echo \; | grep -v '^#' |
+        awk -v suites="(^|\n)Suites:([^\n]*[[:blank:]])?$suites([[:blank:]]|\n|$)" '
+            BEGIN {RS = ""; ORS = "\n\n"}
+            $0 ~ suites && /(^|\n)Types:[^\n]*deb([[:blank:]]|\n|$)/ && /(^|\n)Components:[^\n]*main/ &&
+                tolower($0) !~ /(^|\n)enabled: *(no|false)/' >"$folder/paragraphs.sources" || true
+    find "$folder" -type f -size +0
 }
 
 # How this machine reaches its sources: proxies, certificates, time-outs; not which further files it fetches.
 access() { apt-config dump Acquire | grep -vE '^Acquire::(IndexTargets|Changelogs|GzipIndexes|Languages)'; }
 
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
-sources "$release" >"$TMPDIR/sources"
-access >"$TMPDIR/access"
-[[ -s $TMPDIR/sources ]] || {
-    echo "apt knows no source of this machine's release, $release" >&2
+mkdir "$TMPDIR/sources"
+mapfile -t mirrors < <(sources "$release" "$TMPDIR/sources")
+if ((${#mirrors[@]} == 0)); then
+    echo "no source of this machine's release, $release, is in /etc/apt/sources.list or /etc/apt/sources.list.d" >&2
     exit 1
-}
+fi
+access >"$TMPDIR/access"
 mmdebstrap --mode=root --variant=minbase --aptopt="$TMPDIR/access" --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --include="$(IFS=, && echo "${packages[*]}")" "$release" "$root" "$TMPDIR/sources"
+    --include="$(IFS=, && echo "${packages[*]}")" "$release" "$root" "${mirrors[@]}"
 
 # What one machine has and an image has not, and what is this machine's alone. With a DHCP client there, cloud-init
 # waits for an answer to it.
