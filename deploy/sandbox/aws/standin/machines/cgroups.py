@@ -80,13 +80,18 @@ class Cgroups:
             raise CgroupError("groups cannot be ended as a whole: that takes Linux 5.14 or newer")
         self._let_limit_memory()
 
-    def make(self, name: str, memory: int) -> list[Path]:
+    def adopt(self, name: str, process: int) -> None:
+        """Puts a process into groups of its own, so that it ends with the machines."""
+        for group in self.make(name):
+            (group / "cgroup.procs").write_text(str(process))
+
+    def make(self, name: str, memory: int | None = None) -> list[Path]:
         """The groups for a machine to join, with a limit to its memory where there can be one."""
         made = [top / name for top in self.tops]
         for group in made:
             group.mkdir(exist_ok=True)
             limit = group / self._hierarchies.memory_limit
-            if limit.exists():
+            if memory is not None and limit.exists():
                 limit.write_text(str(memory))
         return made
 

@@ -18,13 +18,14 @@ from standin.machines import metadata, view
 from standin.machines.cgroups import PREFIX, CgroupError, Cgroups
 from standin.machines.credentials import Credentials
 from standin.machines.facts import Facts, facts_of
+from standin.machines.internet import serve_packages
 from standin.machines.machine import House, Machine, Wish
-from standin.machines.network import Network
+from standin.machines.network import INTERNET, Network
 from standin.namespaces import Namespaces
 from standin.world import World
 
 _KEEPER = Path(__file__).with_name("keeper")
-_NEEDED = ("ip", "mkfs.ext4", "nft", "nsenter", "systemd-nspawn", "unshare")
+_NEEDED = ("ip", "mkfs.ext4", "nft", "nsenter", "sysctl", "systemd-nspawn", "unshare")
 #: How long machines may take to be gone when everything is emptied.
 _CLEAR_SECONDS = 30.0
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -75,6 +76,9 @@ class Machines:
         world.lifecycle.listeners.append(self._follow)
         world.lifecycle.is_on = self._is_on
         self._raise_inotify_limit()
+        packages = folder / "wheels"
+        if packages.is_dir():
+            cgroups.adopt("packages", serve_packages(INTERNET, packages).pid)
 
     def __getitem__(self, instance: str) -> Machine:
         """The machine of an instance. Raises `KeyError` when it has none."""
@@ -180,7 +184,7 @@ class Machines:
         missing = [each for each in _NEEDED if shutil.which(each) is None]
         if missing:
             raise MachinesError(
-                f"missing: {', '.join(missing)}; they are in the packages systemd-container, nftables, "
+                f"missing: {', '.join(missing)}; they are in the packages systemd-container, nftables, procps, "
                 "e2fsprogs, iproute2 and util-linux"
             )
         if not (self._images / "plain").is_dir():

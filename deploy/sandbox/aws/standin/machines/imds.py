@@ -1,4 +1,4 @@
-"""The instance metadata service, version 2: a listener in the network namespace of each machine.
+"""The instance metadata service, version 2: a listener at the router of each VPC, which knows machines by address.
 
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html
 """
@@ -19,18 +19,23 @@ from standin.machines.namespace_sockets import listen
 
 ADDRESS = "169.254.169.254"
 _PORT = 80
+_POLL_SECONDS = 0.1
 _MOST_SECONDS = 21_600
 _TOKEN = "X-aws-ec2-metadata-token"
 _TTL = "X-aws-ec2-metadata-token-ttl-seconds"
 
 
 class MetadataService:
-    """Answers one machine while it runs."""
+    """Answers the machines of one VPC."""
 
-    def __init__(self, namespace: Path, tree: Callable[[], Tree]) -> None:
-        """Raises `OSError` when it cannot listen there."""
-        self._server = _Server(namespace, tree)
-        threading.Thread(target=self._server.serve_forever, name="metadata", daemon=True).start()
+    def __init__(self, namespace: Path) -> None:
+        """Raises `OSError` when it cannot listen there, where its address must be."""
+        self._server = _Server(namespace)
+        threading.Thread(target=self._server.serve_forever, args=(_POLL_SECONDS,), name="metadata", daemon=True).start()
+
+    def answer(self, address: str, tree: Callable[[], Tree]) -> None:
+        """Knows a machine from now on."""
+        self._server.trees[address] = tree
 
     def close(self) -> None:
         """Ends it."""
@@ -41,14 +46,15 @@ class MetadataService:
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, namespace: Path, tree: Callable[[], Tree]) -> None:
+    def __init__(self, namespace: Path) -> None:
         super().__init__((ADDRESS, _PORT), _Handler, bind_and_activate=False)
         self.socket.close()
         self.socket = listen(namespace, ADDRESS, _PORT)
         self.server_name, self.server_port = ADDRESS, _PORT
-        self.tree = tree
-        #: When each token ends, on the monotonic clock.
-        self.tokens: dict[str, float] = {}
+        #: By a machine's address.
+        self.trees: dict[str, Callable[[], Tree]] = {}
+        #: When each token ends, on the monotonic clock, by the address that it was given to and the token.
+        self.tokens: dict[tuple[str, str], float] = {}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A machine that is switched off in the middle is not an error of ours."""
@@ -74,17 +80,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self._answer(HTTPStatus.BAD_REQUEST)
         else:
             token = secrets.token_urlsafe(40)
-            self.server.tokens[token] = time.monotonic() + seconds
+            self.server.tokens[self.client_address[0], token] = time.monotonic() + seconds
             self._answer(HTTPStatus.OK, token.encode(), {_TTL: str(seconds)})
 
     def do_GET(self) -> None:
         """Anything else, with a token."""
-        if self.server.tokens.get(self.headers.get(_TOKEN, ""), 0) < time.monotonic():
+        address = self.client_address[0]
+        tree = self.server.trees.get(address)
+        if self.server.tokens.get((address, self.headers.get(_TOKEN, "")), 0) < time.monotonic() or tree is None:
             self._answer(HTTPStatus.UNAUTHORIZED)
             return
         # The first part is the version: `latest` or a date.
         _, _, path = self.path.partition("?")[0].lstrip("/").partition("/")
-        found = read(self.server.tree(), path)
+        found = read(tree(), path)
         self._answer(HTTPStatus.NOT_FOUND if found is None else HTTPStatus.OK, found or b"")
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -18,7 +18,7 @@ PACKAGES_PORT = 3141
 
 
 def serve_packages(address: str, folder: Path) -> subprocess.Popen[bytes]:
-    """Starts a server for the files of a folder. It ends with the caller's own process group or by `terminate`."""
+    """Starts a server for the files of a folder; the caller ends it."""
     return subprocess.Popen(
         [sys.executable, "-m", "http.server", "--bind", address, "--directory", str(folder), str(PACKAGES_PORT)],
         stdin=subprocess.DEVNULL,

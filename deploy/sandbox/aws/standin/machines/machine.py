@@ -17,7 +17,6 @@ from typing import Protocol
 
 from standin.machines.cgroups import Cgroups
 from standin.machines.facts import Facts
-from standin.machines.imds import MetadataService
 from standin.machines.metadata import Tree
 from standin.machines.network import Network
 
@@ -99,7 +98,6 @@ class Machine:
         self._gone_by: float | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._dead = False
-        self._metadata: MetadataService | None = None
         #: When it booted last, on the monotonic clock, and how much it had said on its console before.
         self.booted_at, self.said_before = 0.0, 0
         self._thread = threading.Thread(target=self._live, name=self.id, daemon=True)
@@ -218,8 +216,7 @@ class Machine:
             self._dead, self._reboot_by = False, None
         try:
             self._prepare(facts)
-            network = self._house.network.join(facts)
-            self._metadata = MetadataService(network, self._tree)
+            network = self._house.network.join(facts, self._tree)
             groups = self._house.cgroups.make(self.id, facts.memory_bytes)
             process = self._start(facts, network, groups)
         except (OSError, subprocess.SubprocessError) as error:
@@ -282,9 +279,6 @@ class Machine:
         """Takes apart what only a machine that runs has."""
         self._house.cgroups.kill(self.id)
         self._house.cgroups.remove(self.id)
-        if self._metadata is not None:
-            self._metadata.close()
-            self._metadata = None
         try:
             self._house.network.leave(self.id)
         except OSError as error:

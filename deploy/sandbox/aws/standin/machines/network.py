@@ -16,6 +16,8 @@ from pathlib import Path
 from standin.machines import imds
 from standin.machines.facts import Facts
 from standin.machines.firewall import EDGE, rules_of
+from standin.machines.imds import MetadataService
+from standin.machines.metadata import Tree
 from standin.machines.view import Vpc
 from standin.namespaces import Namespaces
 
@@ -42,7 +44,9 @@ class Network:
         #: By public address: the interface here that leads to it.
         self._routes: dict[str, str] = {}
         self._view: dict[str, Vpc] = {}
+        #: The VPC of each machine, and the metadata service of each VPC that has any.
         self._members: dict[str, str] = {}
+        self._metadata: dict[str, MetadataService] = {}
         self._unplugged: frozenset[str] = frozenset()
         _sh(_FORWARD)
         _sh(f"ip address replace {INTERNET}/32 dev lo")
@@ -64,8 +68,8 @@ class Network:
         """Whether the cable of a machine is in."""
         return instance not in self._unplugged
 
-    def join(self, facts: Facts) -> Path:
-        """Makes a machine's namespace and joins it to that of its VPC. Raises `OSError`."""
+    def join(self, facts: Facts, metadata: Callable[[], Tree]) -> Path:
+        """Makes a machine's namespace and joins it to that of its VPC, with its metadata. Raises `OSError`."""
         own, outer = facts.id, _interface("m", facts.id)
         with self._lock:
             self._open(facts.vpc)
@@ -73,7 +77,6 @@ class Network:
             self._namespaces.add(own)
             self._members[own] = facts.vpc
             _sh(
-                f"ip -n {own} address add {imds.ADDRESS}/32 dev lo",
                 f"ip -n {own} link add eth0 address {facts.mac} type veth peer name {outer} netns {facts.vpc}",
                 f"ip -n {own} address add {facts.address}/{facts.subnet_cidr.prefixlen} dev eth0",
                 f"ip -n {own} link set eth0 up",
@@ -83,6 +86,10 @@ class Network:
             )
             # Answers for the other machines of the subnet, and without the usual pause.
             _in(facts.vpc, f"sysctl -qw net.ipv4.conf.{outer}.proxy_arp=1 net.ipv4.neigh.{outer}.proxy_delay=0")
+            if facts.vpc not in self._metadata:
+                # Not while there are no machines: whoever listens in a namespace keeps it.
+                self._metadata[facts.vpc] = MetadataService(_NAMESPACES / facts.vpc)
+            self._metadata[facts.vpc].answer(str(facts.address), metadata)
             self._tell_all()
         return _NAMESPACES / own
 
@@ -98,6 +105,8 @@ class Network:
         if (_NAMESPACES / vpc).exists():
             # At once: what goes with a namespace goes a moment later.
             _sh(f"ip -n {vpc} link delete {_interface('m', instance)} || true")
+        if vpc not in self._members.values() and vpc in self._metadata:
+            self._metadata.pop(vpc).close()
         self._namespaces.remove(instance)
 
     def _open(self, vpc: str) -> None:
@@ -113,6 +122,7 @@ class Network:
             f"ip link set {here} up",
             f"ip -n {vpc} address add {_ROUTER}/32 dev {EDGE}",
             f"ip -n {vpc} link set {EDGE} up",
+            f"ip -n {vpc} address add {imds.ADDRESS}/32 dev lo",
             f"ip -n {vpc} route add default via {INTERNET} dev {EDGE} onlink",
         )
         self._told[vpc] = ""
