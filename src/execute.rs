@@ -397,7 +397,7 @@ impl<'a> Execution<'a> {
                 warn!(%action, %error, "failed");
                 // Tried again after the next look, unless another step of the ladder is due by then.
                 state.failed.insert(key);
-                state.fold(action, &Effect::Machine(StepAnswer::Done), self.clock.now());
+                state.take(action, self.clock.now());
             }
             Err(Failure::Kubernetes(error)) => {
                 warn!(%action, %error, "failed");
@@ -519,12 +519,11 @@ impl State {
                     }
                 }
             }
-            // That the token was given is seen with the next look; it is no step of a ladder.
-            (Action::Machine(MachineStep::GiveToken { .. } | MachineStep::SetHead { .. }), _) => {}
-            (Action::Machine(step), _) => {
-                observed
-                    .steps
-                    .insert(step.instance_id().into(), taken(step.name(), now));
+            (Action::Machine(step), Effect::Machine(answer)) => {
+                observed.ray.fold(step, *answer);
+                if *answer == StepAnswer::Done {
+                    self.take(action, now);
+                }
             }
             (Action::CreateKey, Effect::Key(key)) => observed.key = Source::Known(key.clone()),
             (Action::AddFinalizer, _) => observed.has_finalizer = true,
@@ -539,9 +538,21 @@ impl State {
                 | Action::CloseLaunches(_)
                 | Action::HoldLaunches { .. }
                 | Action::Aws(_)
+                | Action::Machine(_)
                 | Action::CreateKey,
                 _,
             ) => {}
+        }
+    }
+
+    /// Notes that a step of a ladder was taken, whatever came of it. Bringing a machine what it lacks is none.
+    fn take(&mut self, action: &Action, now: Timestamp) {
+        match action {
+            Action::Machine(step @ (MachineStep::RestartRay { .. } | MachineStep::Drain { .. })) => {
+                let steps = &mut self.observed.steps;
+                steps.insert(step.instance_id().into(), taken(step.name(), now));
+            }
+            _ => {}
         }
     }
 }

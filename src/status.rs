@@ -14,7 +14,11 @@ pub use vocabulary::{ConditionType, Polarity, Standing};
 use crate::{
     api::{BucketStatus, Launch, LaunchState, Phase, RayCluster, RayClusterStatus, WorkerGroupStatus},
     observe::{KeySecret, Observed, Source},
-    plan::{Limits, Plan, fleet::Fleet},
+    plan::{
+        Limits, Plan,
+        fleet::Fleet,
+        membership::{Members, Ray},
+    },
     resources::bucket,
     validate::{ValidCluster, ValidationError},
 };
@@ -43,6 +47,7 @@ pub struct StatusInputs<'a> {
 struct Facts<'a> {
     inputs: StatusInputs<'a>,
     fleet: &'a Fleet<'a>,
+    members: &'a Members<'a>,
     worker_groups: &'a [WorkerGroupStatus],
     buckets: &'a [BucketStatus],
 }
@@ -58,30 +63,33 @@ pub fn status(inputs: &StatusInputs<'_>) -> RayClusterStatus {
     }
     let StatusInputs { cluster, observed, .. } = inputs;
     let fleet = Fleet::of(observed);
-    let worker_groups = machines::worker_groups(&inputs, &fleet);
+    let members = Members::of(observed, &fleet, &inputs.limits.ray, inputs.now);
+    let worker_groups = machines::worker_groups(&inputs, &fleet, &members);
     let buckets = bucket::status(cluster, observed);
     let facts = Facts {
         inputs,
         fleet: &fleet,
+        members: &members,
         worker_groups: &worker_groups,
         buckets: &buckets,
     };
     let (phase, drafts) = conditions::draft(&facts);
     let conditions = conditions::dated(drafts, cluster.generation, inputs.previous, inputs.now);
     let count = |of: fn(&WorkerGroupStatus) -> u32| worker_groups.iter().map(of).sum::<u32>();
-    let workers = format!("{}/{}", count(|group| group.running), count(|group| group.desired));
+    let workers = format!("{}/{}", count(|group| group.joined), count(|group| group.desired));
     RayClusterStatus {
         observed_generation: Some(cluster.generation),
         cluster_uid: Some(cluster.id.uid.clone()),
         phase: Some(phase),
         conditions,
         network: network::network(&inputs),
-        head: machines::head(&inputs, &fleet),
+        head: machines::head(&inputs, &fleet, &members),
         workers: Some(workers),
         key_secret: key_secret(&inputs),
         launches: launches(&inputs),
         last_launch: observed.ledger.last,
         launches_held_until: observed.ledger.held_until,
+        ray_unknown_since: ray_unknown_since(&inputs, members.ray),
         worker_groups,
         buckets,
         ..inputs.previous.clone()
@@ -123,6 +131,14 @@ pub fn is_same(one: &RayClusterStatus, other: &RayClusterStatus) -> bool {
         ..status.clone()
     };
     ours(one) == ours(other) && bare(one) == bare(other)
+}
+
+fn ray_unknown_since(inputs: &StatusInputs<'_>, ray: Ray<'_>) -> Option<Timestamp> {
+    match (&inputs.observed.inventory.instance.swept, ray) {
+        (Source::Unknown(_), _) => inputs.previous.ray_unknown_since,
+        (Source::Known(()), Ray::Unknown { since, .. }) => Some(since),
+        (Source::Known(()), Ray::NoHead | Ray::Known(_)) => None,
+    }
 }
 
 fn key_secret(inputs: &StatusInputs<'_>) -> Option<String> {

@@ -185,6 +185,9 @@ pub struct HeadStatus {
     /// Fingerprint of its SSH host key, from the first contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<String>,
+    /// Since when its Ray answers, by Rayward's clock; that of the last time while it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_time: Option<Timestamp>,
 }
 
 /// A worker group.
@@ -204,6 +207,9 @@ pub struct WorkerGroupStatus {
     pub pending: u32,
     /// How many differ from what the spec now says; see the condition `UpToDate`.
     pub outdated: u32,
+    /// Its machines that never came into Ray, since the last one that did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failures: Option<GroupFailures>,
     /// Its machines.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub machines: Vec<WorkerStatus>,
@@ -232,6 +238,32 @@ pub struct WorkerStatus {
     /// Fingerprint of its SSH host key, from the first contact.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_key: Option<String>,
+    /// When it last came into Ray, by Rayward's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined_time: Option<Timestamp>,
+    /// Since when it runs and Ray does not list it as alive, by Rayward's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_since: Option<Timestamp>,
+}
+
+/// Machines of a group that never came into Ray: after a few in a row no further one is launched. Another spec, another
+/// head, and a machine that joins begin anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupFailures {
+    /// How many in a row.
+    pub count: u32,
+    /// What the last one said: how far it came, and the last lines of what failed there.
+    pub message: String,
+    /// When the last one was given up.
+    pub at: Timestamp,
+    /// Generation of the spec with which they were tried.
+    pub generation: i64,
+    /// The head that they were to join.
+    pub head: String,
+    /// Those of them that are still there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub machines: Vec<String>,
 }
 
 /// Whether a machine takes part in Ray.

@@ -1,6 +1,9 @@
 //! The plan of a cluster that is to exist: each resource plans itself, in the order in which they need each other.
 
-use super::{Action, Planner, Subject, fleet, fleet::Fleet, launch::Ground, network, suspend};
+use super::{
+    Action, Planner, Subject, delivery, fleet, fleet::Fleet, interest, launch::Ground, membership::Members, network,
+    suspend,
+};
 use crate::{
     observe::Source,
     resources::{bucket, head, workers},
@@ -36,11 +39,14 @@ fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {
         return;
     }
     let fleet = Fleet::of(observed);
+    let members = Members::of(observed, &fleet, &planner.inputs.limits.ray, planner.inputs.now);
+    planner.plan.interest = interest::interest(planner, &members);
     fleet::repair_tags(planner, &fleet);
     if planner.cluster().suspend {
         suspend::plan(planner, &fleet);
     } else if suspend::is_up(planner) {
         bring_up(planner, ground, &fleet);
+        delivery::plan(planner, &members);
     }
     planner.close_unwanted_launches();
 }

@@ -4,7 +4,9 @@
 mod action;
 mod converge;
 mod deletion;
+mod delivery;
 pub mod fleet;
+mod interest;
 pub mod launch;
 mod launch_cap;
 #[cfg(test)]
@@ -12,6 +14,7 @@ mod launch_tests;
 mod ledger;
 #[cfg(test)]
 mod machine_tests;
+pub mod membership;
 mod network;
 #[cfg(test)]
 mod network_tests;
@@ -23,6 +26,8 @@ pub mod pool;
 mod properties;
 #[cfg(test)]
 pub(crate) mod scenario;
+#[cfg(test)]
+pub(crate) mod scenario_ray;
 pub mod suspend;
 pub(crate) mod tagging;
 mod together;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan};
+use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan, scenario_ray::RayModel};
 use crate::{
     api::{
         BucketDeletion, ControllerAccess, IdleAction, IdleSignals, Launch, PublicAddress, VolumeSpec, WhenUnknown,
@@ -16,7 +16,7 @@ use crate::{
     resources::{
         Answer, Change, Inventory, Kind, Resource as _,
         address::AddressChange,
-        instance::{Instance, InstanceChange, InstanceState, sample},
+        instance::{Instance, InstanceChange, InstanceState, REBOOT, sample},
         network_interface::NetworkInterface,
         subnet::SubnetChange,
         volume::Volume,
@@ -32,6 +32,8 @@ pub(crate) struct Scenario {
     pub observed: Observed,
     pub limits: Limits,
     pub now: Timestamp,
+    /// What goes on inside its machines.
+    pub ray: RayModel,
     next_id: u32,
 }
 
@@ -130,6 +132,7 @@ impl Scenario {
             observed,
             limits: Limits::default(),
             now,
+            ray: RayModel::default(),
             next_id: 1,
         }
     }
@@ -185,10 +188,11 @@ impl Scenario {
         panic!("the network never settles: {:?}", self.lines());
     }
 
-    /// [`Self::settle`], and every machine reaches the state it is on its way to, until nothing changes any more.
+    /// [`Self::settle`], and every machine reaches the state it is on its way to, and then Ray, until nothing changes
+    /// any more.
     pub(crate) fn run(&mut self) -> Vec<String> {
         let mut done = self.settle();
-        while self.arrive() {
+        while self.arrive() | self.look() {
             done.extend(self.settle());
         }
         done
@@ -227,8 +231,15 @@ impl Scenario {
             Action::Aws(change) => {
                 let answer = self.answer(change);
                 self.observed.inventory.fold(change, &answer);
-                if let Change::Instance(InstanceChange::Launch { launch, .. }) = change {
-                    self.observed.ledger.settle(launch.number, Ok(&answer), self.now);
+                match change {
+                    Change::Instance(InstanceChange::Launch { launch, .. }) => {
+                        self.observed.ledger.settle(launch.number, Ok(&answer), self.now);
+                    }
+                    Change::Instance(InstanceChange::Reboot { ids, .. }) => {
+                        self.ray.carry_out(action, self.now);
+                        ids.iter().for_each(|id| self.note_step(id, REBOOT));
+                    }
+                    _ => {}
                 }
             }
             Action::RecordLaunches(launches) => {
@@ -245,8 +256,7 @@ impl Scenario {
                     public_key: "ssh-ed25519 AAAA".into(),
                 });
             }
-            // What becomes of it is seen by the next look into Ray.
-            Action::Machine(_) => {}
+            Action::Machine(step) => self.step(step),
             Action::AddFinalizer => self.observed.has_finalizer = true,
             Action::RemoveFinalizer => self.observed.has_finalizer = false,
             Action::MarkStopped(mark) => self.observed.stopped.clone_from(mark),

@@ -9,6 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 
+use super::step::{MachineStep, StepAnswer};
+
 /// What is known of one cluster's Ray when it is planned. By default nothing: nobody has looked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RayFacts {
@@ -28,6 +30,34 @@ pub struct RayFacts {
     /// Fingerprints of SSH host keys that were seen at a first contact, by instance id: to be remembered in the status
     /// and to come back in [`Peer::host_key`].
     pub host_keys: BTreeMap<String, String>,
+}
+
+impl RayFacts {
+    /// What a step on a machine makes of what was seen, until the next look.
+    pub fn fold(&mut self, step: &MachineStep, answer: StepAnswer) {
+        match (step, answer) {
+            (MachineStep::GiveToken { instance_id }, _) => {
+                if let Some(Look::Known { fact, .. }) = self.reports.get_mut(instance_id) {
+                    Arc::make_mut(fact).has_token = true;
+                }
+            }
+            (MachineStep::SetHead { instance_id, address }, _) => {
+                if let Some(Look::Known { fact, .. }) = self.reports.get_mut(instance_id) {
+                    Arc::make_mut(fact).head_address = Some(address.clone());
+                }
+            }
+            // It works, whatever the look said: resources tell nothing of actors that ask for none.
+            (MachineStep::Drain { node_id, .. }, StepAnswer::Busy) => {
+                if let Look::Known { fact, .. } = &mut self.view {
+                    let mut nodes = Arc::make_mut(fact).nodes.iter_mut();
+                    if let Some(node) = nodes.find(|node| node.node_id == *node_id) {
+                        node.in_use = Some(true);
+                    }
+                }
+            }
+            (MachineStep::RestartRay { .. } | MachineStep::Drain { .. }, _) => {}
+        }
+    }
 }
 
 /// How the heads of other clusters answer: whether it may be this controller's own network that fails.

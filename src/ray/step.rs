@@ -5,6 +5,11 @@ use std::{fmt, time::Duration};
 use async_trait::async_trait;
 use serde::Serialize;
 
+/// [`MachineStep::RestartRay`] in [`crate::api::StepStatus::step`].
+pub const RESTART_RAY: &str = "RestartRay";
+/// [`MachineStep::Drain`] in [`crate::api::StepStatus::step`].
+pub const DRAIN: &str = "Drain";
+
 /// One thing to do on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum MachineStep {
@@ -59,9 +64,9 @@ impl MachineStep {
     pub fn name(&self) -> &'static str {
         match self {
             Self::GiveToken { .. } => "GiveToken",
-            Self::RestartRay { .. } => "RestartRay",
+            Self::RestartRay { .. } => RESTART_RAY,
             Self::SetHead { .. } => "SetHead",
-            Self::Drain { .. } => "Drain",
+            Self::Drain { .. } => DRAIN,
         }
     }
 }

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::{ConditionType, Facts, Standing, machines::works};
+use super::{
+    ConditionType, Facts, Standing,
+    machines::{has_joined, works},
+};
 use crate::{
     api::{Phase, RayClusterStatus},
     observe::Source,
@@ -281,11 +284,13 @@ fn head(facts: &Facts<'_>) -> Draft {
     }
     let head = choose(&facts.fleet.heads).0;
     let lacking = match head {
-        Some(head) if works(head) => None,
+        Some(head) if works(head) && facts.members.ray.view().is_some() => None,
+        Some(head) if works(head) => Some(format!("the Ray of {} is not known yet", head.id)),
         Some(head) => Some(format!("{} is {}", head.id, head.state.name())),
         None => Some("there is no head yet".into()),
     };
-    let good = head.map_or_else(String::new, |head| format!("{} runs", head.id));
+    let version = facts.members.ray.view().map_or("", |view| &view.version);
+    let good = head.map_or_else(String::new, |head| format!("{} runs Ray {version}", head.id));
     facts.part(kind, &[Subject::Head, Subject::Key], lacking, &good)
 }
 
@@ -295,19 +300,20 @@ fn workers(facts: &Facts<'_>) -> Draft {
         return draft;
     }
     // Machines that nobody can place count as workers of any group: more are not launched beside them.
-    let unplaced = facts.fleet.unassigned.iter().filter(|machine| works(machine)).count();
+    let unplaced = facts.fleet.unassigned.iter();
+    let unplaced = unplaced.filter(|machine| has_joined(facts.members, machine)).count();
     let lacking: usize = facts
         .worker_groups
         .iter()
-        .map(|group| group.desired.saturating_sub(group.running) as usize)
+        .map(|group| group.desired.saturating_sub(group.joined) as usize)
         .sum();
     let exceeding = facts
         .worker_groups
         .iter()
         .any(|group| group.machines.len() > group.desired as usize);
-    let running: u32 = facts.worker_groups.iter().map(|group| group.running).sum();
+    let joined: u32 = facts.worker_groups.iter().map(|group| group.joined).sum();
     let desired: u32 = facts.worker_groups.iter().map(|group| group.desired).sum();
-    let tally = format!("{running} of {desired} workers run");
+    let tally = format!("{joined} of {desired} workers joined");
     let unfulfilled = (lacking > unplaced || exceeding).then(|| tally.clone());
     facts.part(kind, &[Subject::Workers], unfulfilled, &tally)
 }

@@ -1,10 +1,17 @@
 //! The head and the workers in the status.
 
+use std::collections::BTreeSet;
+
 use super::{StatusInputs, network::seen};
 use crate::{
-    api::{HeadStatus, PublicAddress, WorkerGroupStatus, WorkerStatus},
+    api::{HeadStatus, Membership, PublicAddress, WorkerGroupStatus, WorkerStatus},
     observe::Source,
-    plan::{Finding, Outcome, fleet::Fleet, launch::revision},
+    plan::{
+        Finding, Outcome,
+        fleet::Fleet,
+        launch::revision,
+        membership::{Member, Members},
+    },
     resources::{
         head::choose,
         instance::{Instance, InstanceState},
@@ -18,7 +25,7 @@ pub(super) fn works(machine: &Instance) -> bool {
 }
 
 /// The head. Its private address outlives it: the next head gets it again.
-pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadStatus> {
+pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>, members: &Members<'_>) -> Option<HeadStatus> {
     let inventory = &inputs.observed.inventory;
     let before = inputs.previous.head.clone();
     if let Source::Unknown(_) = inventory.instance.swept {
@@ -40,6 +47,7 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadS
     };
     let running = head.is_some_and(|head| head.state == InstanceState::Running);
     let address = public_address.clone().or_else(|| private_address.clone());
+    let member = members.head.as_ref();
     let status = HeadStatus {
         instance_id: head.map(|head| head.id.clone()),
         state: head.map(|head| head.state.name().to_owned()),
@@ -55,14 +63,26 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<HeadS
             address.map(|address| address.id.clone())
         }),
         revision: head.map(|head| revision(&head.image_id)),
+        ray: member.and_then(|head| head.membership),
+        // That of the last Ray, until there is another: a new one is told.
+        session: members
+            .ray
+            .view()
+            .map_or(before.session, |view| Some(view.session.clone())),
+        message: member.and_then(message),
         last_step: head.and_then(|head| inputs.observed.steps.get(&head.id).cloned()),
-        ..before
+        host_key: member.and_then(|head| head.host_key.map(ToOwned::to_owned)),
+        joined_time: member.and_then(|head| head.joined_time),
     };
     (status != HeadStatus::default()).then_some(status)
 }
 
 /// The worker groups of the spec in its order, then those that still have machines.
-pub(super) fn worker_groups(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Vec<WorkerGroupStatus> {
+pub(super) fn worker_groups(
+    inputs: &StatusInputs<'_>,
+    fleet: &Fleet<'_>,
+    members: &Members<'_>,
+) -> Vec<WorkerGroupStatus> {
     let specified = inputs
         .cluster
         .groups
@@ -83,6 +103,9 @@ pub(super) fn worker_groups(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Vec
     let removed = fleet.workers.keys().map(String::as_str);
     let removed = removed.filter(|name| specified.iter().all(|(specified, _)| specified != name));
     let all: Vec<(&str, u32)> = specified.iter().copied().chain(removed.map(|name| (name, 0))).collect();
+    let outdated = inputs.plan.findings.iter();
+    let outdated = outdated.filter(|finding| finding.outcome == Outcome::Outdated);
+    let outdated: BTreeSet<&str> = outdated.map(|finding: &Finding| finding.id.as_str()).collect();
     let group = |(name, desired): (&str, u32)| {
         let machines = fleet.workers.get(name).map_or(&[][..], Vec::as_slice);
         let count = |is: &dyn Fn(&Instance) -> bool| {
@@ -92,29 +115,44 @@ pub(super) fn worker_groups(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Vec
             name: name.into(),
             desired,
             running: count(&works),
-            joined: 0,
+            joined: count(&|machine| has_joined(members, machine)),
             pending: count(&|machine| machine.state == InstanceState::Pending),
-            outdated: count(&|machine| is_outdated(&inputs.plan.findings, &machine.id)),
-            machines: machines.iter().map(|machine| worker(inputs, machine)).collect(),
+            outdated: count(&|machine| outdated.contains(machine.id.as_str())),
+            failures: None,
+            machines: machines
+                .iter()
+                .map(|machine| worker(inputs, machine, members))
+                .collect(),
         }
     };
     all.into_iter().map(group).collect()
 }
 
-fn worker(inputs: &StatusInputs<'_>, machine: &Instance) -> WorkerStatus {
+fn worker(inputs: &StatusInputs<'_>, machine: &Instance, members: &Members<'_>) -> WorkerStatus {
+    let member = members.worker(&machine.id);
     WorkerStatus {
         instance_id: machine.id.clone(),
         state: machine.state.name().into(),
         private_address: machine.private_address.clone(),
-        ray: None,
-        message: None,
+        ray: member.and_then(|worker| worker.membership),
+        message: member.and_then(message),
         last_step: inputs.observed.steps.get(&machine.id).cloned(),
-        host_key: None,
+        host_key: member.and_then(|worker| worker.host_key.map(ToOwned::to_owned)),
+        joined_time: member.and_then(|worker| worker.joined_time),
+        missing_since: member.and_then(|worker| worker.missing_since),
     }
 }
 
-fn is_outdated(findings: &[Finding], id: &str) -> bool {
-    findings
-        .iter()
-        .any(|finding| finding.outcome == Outcome::Outdated && finding.id == id)
+/// Whether a machine is a worker that takes part in Ray and stays.
+pub(super) fn has_joined(members: &Members<'_>, machine: &Instance) -> bool {
+    let member = members.worker(&machine.id);
+    member.is_some_and(|worker| worker.membership == Some(Membership::Joined))
+}
+
+/// What a machine does on its way into Ray; nothing while it is there, or is down.
+fn message(member: &Member<'_>) -> Option<String> {
+    match member.membership? {
+        Membership::Joined => None,
+        _ => member.words(),
+    }
 }

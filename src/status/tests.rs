@@ -6,7 +6,7 @@ mod phases;
 mod reference_page;
 mod writing;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -14,6 +14,7 @@ use super::*;
 use crate::{
     observe::{Ledger, Shelf},
     plan::{Action, Finding, Reason, Subject, Waiting},
+    ray::facts::{Look, Node, NodeState, RayFacts, View},
     resources::{
         Inventory,
         instance::{Instance, InstanceState, sample},
@@ -46,6 +47,31 @@ fn machine(id: &str, role: &str, state: InstanceState) -> Instance {
         private_address: Some(format!("10.0.1.{}", id.len() + 8)),
         public_address: (state == InstanceState::Running).then(|| "203.0.113.9".into()),
         ..sample(id)
+    }
+}
+
+/// A look at a Ray that lists these machines as alive, the first as its head.
+fn joined(ids: &[&str]) -> RayFacts {
+    let node = |(index, id): (usize, &&str)| Node {
+        node_id: format!("node-{index}"),
+        instance_id: Some((*id).into()),
+        is_head: index == 0,
+        state: NodeState::Alive,
+        started_at: Timestamp::UNIX_EPOCH,
+        in_use: None,
+    };
+    let view = View {
+        session: "session_1".into(),
+        version: "2.60.0".into(),
+        nodes: ids.iter().enumerate().map(node).collect(),
+        ..View::default()
+    };
+    RayFacts {
+        view: Look::Known {
+            fact: Arc::new(view),
+            age: Duration::ZERO,
+        },
+        ..RayFacts::default()
     }
 }
 
@@ -83,6 +109,7 @@ impl Pass {
                 public_key: "ssh-ed25519 A".into(),
             }),
             has_finalizer: true,
+            ray: joined(&["i-h", "i-w1", "i-w2"]),
             ..Observed::default()
         };
         Self {
@@ -123,6 +150,7 @@ impl Pass {
     /// Makes the status, as the controller would, the one before the next.
     fn write(&mut self) -> RayClusterStatus {
         self.previous = self.status();
+        self.observed.recorded = self.previous.clone();
         self.previous.clone()
     }
 }

@@ -30,9 +30,9 @@ names! {
         Stalled,
         /// VPC, gateway, subnets, routes and security group are as asked for.
         NetworkReady,
-        /// The head runs, with its key and its addresses.
+        /// The head runs, with its key and its addresses, and its Ray answers.
         HeadReady,
-        /// As many workers run as are asked for.
+        /// As many workers have joined Ray as are asked for.
         WorkersReady,
         /// The buckets exist with all their settings.
         BucketsReady,

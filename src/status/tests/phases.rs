@@ -56,7 +56,7 @@ fn creation_is_told_as_provisioning_with_the_reason_of_the_first_part_that_waits
     assert_eq!(told(&status, ConditionType::NetworkReady), "False InTransition");
     assert_eq!(told(&status, ConditionType::HeadReady), "False DependencyPending");
     assert_eq!(told(&status, ConditionType::WorkersReady), "False Provisioning");
-    assert_eq!(message(&status, ConditionType::WorkersReady), "0 of 2 workers run");
+    assert_eq!(message(&status, ConditionType::WorkersReady), "0 of 2 workers joined");
     assert_eq!(told(&status, ConditionType::Reconciling), "True Provisioning");
     assert_eq!(told(&status, ConditionType::Stalled), "");
     assert_eq!(status.workers.as_deref(), Some("0/2"));
