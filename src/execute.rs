@@ -547,12 +547,9 @@ impl State {
 
     /// Notes that a step of a ladder was taken, whatever came of it. Bringing a machine what it lacks is none.
     fn take(&mut self, action: &Action, now: Timestamp) {
-        match action {
-            Action::Machine(step @ (MachineStep::RestartRay { .. } | MachineStep::Drain { .. })) => {
-                let steps = &mut self.observed.steps;
-                steps.insert(step.instance_id().into(), taken(step.name(), now));
-            }
-            _ => {}
+        if let Action::Machine(step @ (MachineStep::RestartRay { .. } | MachineStep::Drain { .. })) = action {
+            let steps = &mut self.observed.steps;
+            steps.insert(step.instance_id().into(), taken(step.name(), now));
         }
     }
 }

@@ -15,6 +15,8 @@ mod ledger;
 #[cfg(test)]
 mod machine_tests;
 pub mod membership;
+#[cfg(test)]
+mod membership_tests;
 mod network;
 #[cfg(test)]
 mod network_tests;

@@ -237,7 +237,9 @@ impl Scenario {
                     }
                     Change::Instance(InstanceChange::Reboot { ids, .. }) => {
                         self.ray.carry_out(action, self.now);
-                        ids.iter().for_each(|id| self.note_step(id, REBOOT));
+                        for id in ids {
+                            self.note_step(id, REBOOT);
+                        }
                     }
                     _ => {}
                 }

@@ -28,7 +28,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RayModel {
     /// Machines that were given the token.
-    tokens: BTreeSet<String>,
+    pub tokens: BTreeSet<String>,
     /// Nodes of each machine, the newest last.
     nodes: BTreeMap<String, Vec<Node>>,
     /// Machines whose Ray does not start.
@@ -45,6 +45,8 @@ pub(crate) struct RayModel {
     pub unknown: Option<Blindness>,
     /// Restarts of the head's Ray.
     pub sessions: u32,
+    /// Where workers look for their head, if they tell.
+    pub heads: BTreeMap<String, String>,
     /// How other heads fare.
     pub others: Others,
     head: Option<String>,
@@ -239,6 +241,7 @@ impl RayModel {
             message: self.failing.clone().filter(|_| is_broken).unwrap_or_default(),
             ray_active: has_token && !is_broken,
             has_token,
+            head_address: self.heads.get(id).cloned(),
             ..Report::default()
         };
         Look::Known {
@@ -296,6 +299,12 @@ impl Scenario {
         self.arrive();
         self.look();
         let done = self.settle();
+        self.write();
+        done
+    }
+
+    /// Writes the status, which the next plan knows.
+    pub(crate) fn write(&mut self) {
         let plan = self.plan();
         let written = status(&StatusInputs {
             cluster: &self.cluster,
@@ -308,7 +317,6 @@ impl Scenario {
         });
         self.observed.steps = written.steps();
         self.observed.recorded = written;
-        done
     }
 
     /// Passes every 15 s for so long; the lines of all that was done.
