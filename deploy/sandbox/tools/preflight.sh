@@ -20,7 +20,8 @@ check_packages() {
     local need needs=(ip=iproute2 unshare=util-linux nsenter=util-linux setpriv=util-linux flock=util-linux
         pkill=procps openssl=openssl cc=build-essential "$@")
     if machines_possible; then
-        needs+=(mmdebstrap=mmdebstrap systemd-nspawn=systemd-container nft=nftables)
+        needs+=(mmdebstrap=mmdebstrap systemd-nspawn=systemd-container nft=nftables mkfs.ext4=e2fsprogs
+            sysctl=procps)
     fi
     for need in "${needs[@]}"; do
         command -v "${need%%=*}" >/dev/null || need_package "${need##*=}"

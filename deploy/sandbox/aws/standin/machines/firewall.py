@@ -11,7 +11,28 @@ from standin.machines.view import Host, Rule, Vpc
 
 #: The interface of a VPC's namespace that leads to the internet.
 EDGE = "edge"
+#: Begins the name of the interface, in the internet's namespace, that leads to a VPC.
+TO_VPC = "vpc"
 _TABLE = "rayward"
+
+
+def rules_of_internet(services: str) -> str:
+    """For the internet's namespace, whatever is routed there: machines reach each other, and `services`."""
+    refused = "reject with icmp net-unreachable"
+    return f"""table ip {_TABLE}
+delete table ip {_TABLE}
+table ip {_TABLE} {{
+chain arrive {{
+type filter hook input priority filter;
+iifname "{TO_VPC}*" ip daddr != {services} {refused}
+}}
+chain pass {{
+type filter hook forward priority filter;
+iifname != "{TO_VPC}*" drop
+oifname != "{TO_VPC}*" {refused}
+}}
+}}
+"""
 
 
 def rules_of(vpc: Vpc, unplugged: Iterable[str]) -> str:

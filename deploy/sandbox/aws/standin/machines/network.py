@@ -15,7 +15,7 @@ from pathlib import Path
 
 from standin.machines import imds
 from standin.machines.facts import Facts
-from standin.machines.firewall import EDGE, rules_of
+from standin.machines.firewall import EDGE, TO_VPC, rules_of, rules_of_internet
 from standin.machines.imds import MetadataService
 from standin.machines.metadata import Tree
 from standin.machines.view import Vpc
@@ -50,6 +50,7 @@ class Network:
         self._unplugged: frozenset[str] = frozenset()
         _sh(_FORWARD)
         _sh(f"ip address replace {INTERNET}/32 dev lo")
+        _run(["nft", "-f", "-"], rules_of_internet(INTERNET))
         threading.Thread(target=self._follow, name="network", daemon=True).start()
 
     def follow(self, vpcs: dict[str, Vpc]) -> None:
@@ -115,7 +116,7 @@ class Network:
             return
         if not (_NAMESPACES / vpc).exists():
             self._namespaces.add(vpc)
-        here = _interface("vpc", vpc)
+        here = _interface(TO_VPC, vpc)
         _in(vpc, _FORWARD)
         _sh(
             f"ip link add {here} type veth peer name {EDGE} netns {vpc}",
@@ -141,12 +142,17 @@ class Network:
         for vpc in list(self._told):
             if not (_NAMESPACES / vpc).exists():
                 del self._told[vpc]
-        try:
-            for vpc in self._told.keys() & self._view.keys():
+        for vpc in self._told.keys() & self._view.keys():
+            try:
                 self._tell(self._view[vpc])
+            except OSError as error:
+                # One that is deleted meanwhile needs nothing any more.
+                if (_NAMESPACES / vpc).exists():
+                    self._report(f"the network of {vpc} is not as it should be: {error}")
+        try:
             self._lead_to_public_addresses()
         except OSError as error:
-            self._report(f"the networks of the machines are not as they should be: {error}")
+            self._report(f"public addresses do not lead to their machines: {error}")
 
     def _tell(self, vpc: Vpc) -> None:
         rules = rules_of(vpc, self._unplugged)
@@ -160,7 +166,7 @@ class Network:
 
     def _lead_to_public_addresses(self) -> None:
         wanted = {
-            host.public: _interface("vpc", vpc)
+            host.public: _interface(TO_VPC, vpc)
             for vpc in self._told.keys() & self._view.keys()
             for host in self._view[vpc].hosts
             if host.public is not None

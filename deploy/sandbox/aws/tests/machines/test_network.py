@@ -54,6 +54,16 @@ def test_a_machine_without_a_public_address_reaches_nothing_outside(head: Machin
     assert not ping(head, "192.0.2.1")
 
 
+def test_what_is_routed_here_is_not_for_machines(head: Machine) -> None:
+    # As a test does that has all addresses lead to itself.
+    everything = ("route", "add", "local", "0.0.0.0/0", "dev", "lo")
+    subprocess.run(["ip", *everything], check=True)
+    assert head.exec("ping", "-c", "1", "-W", "1", "192.0.2.1")["code"] != 0
+    assert head.exec("ping", "-c", "1", "-W", "1", INTERNET)["code"] == 0
+    assert who_is_at(head.public) == head.id
+    subprocess.run(["ip", *("delete" if each == "add" else each for each in everything)], check=True)
+
+
 def test_this_namespace_leads_to_the_machines_alone(head: Machine, twin: Machine) -> None:
     def routes(*of: str) -> list[str]:
         listed = subprocess.run(["ip", "-4", "route", "show", *of], capture_output=True, text=True, check=True)
