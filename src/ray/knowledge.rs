@@ -1,0 +1,544 @@
+//! What one watcher knows of its cluster, and since when. Pure: the clocks are given.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, hash_map::DefaultHasher},
+    hash::{Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{
+    facts::{Blindness, Interest, Look, NodeState, Others, Peer, RayFacts, Report, Signal, View},
+    failure::Failure,
+    idle_clock::IdleClock,
+    ssh::Pin,
+};
+
+/// One thing that is looked at again and again.
+struct Track<T> {
+    /// What was seen last, and when the look began.
+    seen: Option<(Arc<T>, Instant)>,
+    /// Why the last look failed, and since when it is not known.
+    missed: Option<(Failure, Instant)>,
+    /// When somebody wanted to know first.
+    wanted: Instant,
+    /// Older facts count as unknown.
+    stale_after: Duration,
+}
+
+impl<T> Track<T> {
+    fn new(wanted: Instant, stale_after: Duration) -> Self {
+        Self {
+            seen: None,
+            missed: None,
+            wanted,
+            stale_after,
+        }
+    }
+
+    fn see(&mut self, fact: T, began: Instant) {
+        self.seen = Some((Arc::new(fact), began));
+        self.missed = None;
+    }
+
+    fn miss(&mut self, failure: Failure, now: Instant) {
+        let since = match (&self.missed, &self.seen) {
+            (Some((_, since)), _) => *since,
+            (None, Some((_, began))) => now.min(*began + self.stale_after),
+            (None, None) => self.wanted,
+        };
+        self.missed = Some((failure, since));
+    }
+
+    fn unknown(&self, why: Blindness, message: String, since: Duration) -> Look<T> {
+        Look::Unknown {
+            why,
+            message,
+            since,
+            last: self.seen.as_ref().map(|(fact, _)| Arc::clone(fact)),
+        }
+    }
+
+    fn look(&self, now: Instant) -> Look<T> {
+        if let Some((failure, since)) = &self.missed {
+            let since = now.duration_since(*since);
+            return self.unknown(failure.why.clone(), failure.message.clone(), since);
+        }
+        let Some((fact, began)) = &self.seen else {
+            let since = now.duration_since(self.wanted);
+            return self.unknown(Blindness::NotLooked, "not looked at yet".into(), since);
+        };
+        let age = now.duration_since(*began);
+        if age < self.stale_after {
+            let fact = Arc::clone(fact);
+            return Look::Known { fact, age };
+        }
+        let message = format!("the last look is {} s old", age.as_secs());
+        self.unknown(Blindness::Stale, message, age.saturating_sub(self.stale_after))
+    }
+
+    /// The fact, unless the last look failed.
+    fn fact(&self) -> Option<&T> {
+        let (fact, _) = self.seen.as_ref().filter(|_| self.missed.is_none())?;
+        Some(fact)
+    }
+}
+
+/// What came of one look.
+pub(super) struct Seen {
+    /// When it began.
+    pub(super) began: Instant,
+    /// The same by the clock of the operating system.
+    pub(super) day: Timestamp,
+    /// What the dashboard told.
+    pub(super) view: Result<View, Failure>,
+    /// What machines told that were asked, by instance id; the head is always among them.
+    pub(super) reports: Vec<(String, Result<Report, Failure>)>,
+    /// Fingerprints of the machines that let the controller in, by instance id.
+    pub(super) host_keys: Vec<(String, String)>,
+}
+
+/// How long something is believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Freshness {
+    /// What every look tells.
+    pub(super) often: Duration,
+    /// What workers tell that are asked rarely.
+    pub(super) rarely: Duration,
+}
+
+/// See the module.
+pub(super) struct Knowledge {
+    head: String,
+    freshness: Freshness,
+    view: Track<View>,
+    reports: BTreeMap<String, Track<Report>>,
+    clock: IdleClock,
+    host_keys: BTreeMap<String, String>,
+}
+
+impl Knowledge {
+    /// Nothing is known yet of the cluster whose head is the instance `head`, but what host keys machines showed to this
+    /// process before.
+    pub(super) fn new(
+        head: &str,
+        freshness: Freshness,
+        host_keys: BTreeMap<String, String>,
+        now: Instant,
+        day: Timestamp,
+    ) -> Self {
+        Self {
+            head: head.to_owned(),
+            freshness,
+            view: Track::new(now, freshness.often),
+            reports: BTreeMap::new(),
+            clock: IdleClock::new(freshness.often, now, day),
+            host_keys,
+        }
+    }
+
+    /// Machines that nobody is interested in any more are forgotten; of new ones nothing is known.
+    pub(super) fn follow(&mut self, interest: &Interest, now: Instant) {
+        let Freshness { often, rarely } = self.freshness;
+        let head = interest.head.iter().chain(&interest.closely).map(|peer| (peer, often));
+        let wanted: BTreeMap<&str, Duration> = head
+            .chain(interest.widely.iter().map(|peer| (peer, rarely)))
+            .map(|(peer, fresh)| (peer.instance_id.as_str(), fresh))
+            .collect();
+        self.reports.retain(|id, _| wanted.contains_key(id.as_str()));
+        for (id, stale_after) in wanted {
+            if let Some(track) = self.reports.get_mut(id) {
+                track.stale_after = stale_after;
+            } else {
+                self.reports.insert(id.to_owned(), Track::new(now, stale_after));
+            }
+        }
+    }
+
+    /// Which host key is right for a machine.
+    pub(super) fn pin(&self, peer: &Peer, accepted: Option<&String>) -> Pin {
+        let seen = self.host_keys.get(&peer.instance_id);
+        Pin {
+            known: seen.or(peer.host_key.as_ref()).cloned(),
+            accepted: accepted.cloned(),
+        }
+    }
+
+    /// When a machine was last asked successfully, or began to be unknown.
+    pub(super) fn asked_at(&self, instance_id: &str) -> Option<Instant> {
+        let track = self.reports.get(instance_id)?;
+        track.seen.as_ref().map(|(_, began)| *began)
+    }
+
+    /// Takes in what came of a look. `people` says which of them count as use.
+    pub(super) fn take(&mut self, seen: Seen, people: &BTreeSet<Signal>, now: Instant) {
+        let Seen { began, day, .. } = seen;
+        self.host_keys.extend(seen.host_keys);
+        for (id, report) in seen.reports {
+            // What nobody is interested in any more is not kept.
+            if let Some(track) = self.reports.get_mut(&id) {
+                match report {
+                    Ok(report) => track.see(report, began),
+                    Err(failure) => track.miss(failure, now),
+                }
+            }
+        }
+        match seen.view {
+            Ok(view) => {
+                let is_used = !view.activity.signals.is_empty() || self.shows_people(people);
+                let is_head_known = people.is_empty() || self.reports.get(&self.head).and_then(Track::fact).is_some();
+                self.view.see(view, began);
+                if is_used {
+                    self.clock.used(began, day);
+                } else if is_head_known {
+                    self.clock.idle(began, day);
+                } else {
+                    self.clock.unknown(began, day);
+                }
+            }
+            Err(failure) => {
+                // The key that another head showed proves nothing of this one.
+                if failure.why == Blindness::WrongPeer {
+                    self.host_keys.remove(&self.head);
+                }
+                self.view.miss(failure, now);
+                self.clock.unknown(began, day);
+            }
+        }
+    }
+
+    fn shows_people(&self, people: &BTreeSet<Signal>) -> bool {
+        let reports = self.reports.values().filter_map(Track::fact);
+        let mut counted = reports.map(|report| {
+            let signed_in = people.contains(&Signal::SshSession) && report.ssh_sessions > 0;
+            signed_in || (people.contains(&Signal::JupyterKernel) && report.jupyter_kernels > 0)
+        });
+        counted.any(|is_use| is_use)
+    }
+
+    /// Whether the dashboard was never known.
+    pub(super) fn is_new(&self) -> bool {
+        self.view.seen.is_none()
+    }
+
+    /// Why the dashboard is not known after the last look.
+    pub(super) fn blindness(&self) -> Option<&Failure> {
+        self.view.missed.as_ref().map(|(failure, _)| failure)
+    }
+
+    /// What host keys machines showed.
+    pub(super) fn host_keys(&self) -> &BTreeMap<String, String> {
+        &self.host_keys
+    }
+
+    /// All of it, as the planner reads it.
+    pub(super) fn facts(&self, others: Others, now: Instant, day: Timestamp) -> RayFacts {
+        let reports = self.reports.iter().map(|(id, track)| (id.clone(), track.look(now)));
+        RayFacts {
+            view: self.view.look(now),
+            reports: reports.collect(),
+            idle_for: self.clock.idle_for(now),
+            clock_jumped: self.clock.has_jumped(now, day),
+            others,
+            host_keys: self.host_keys.clone(),
+        }
+    }
+
+    /// A number that differs when something changed that a plan could act on.
+    pub(super) fn news(&self) -> u64 {
+        let mut news = DefaultHasher::new();
+        self.host_keys.hash(&mut news);
+        self.view
+            .missed
+            .as_ref()
+            .map(|(failure, _)| &failure.why)
+            .hash(&mut news);
+        if let Some(view) = self.view.fact() {
+            view.session.hash(&mut news);
+            view.version.hash(&mut news);
+            view.activity.signals.keys().for_each(|signal| signal.hash(&mut news));
+            for node in &view.nodes {
+                let is_alive = node.state == NodeState::Alive;
+                (&node.node_id, &node.instance_id, is_alive, node.in_use).hash(&mut news);
+            }
+        }
+        for (id, track) in &self.reports {
+            id.hash(&mut news);
+            track.missed.as_ref().map(|(failure, _)| &failure.why).hash(&mut news);
+            if let Some(report) = track.fact() {
+                let people = (report.ssh_sessions > 0, report.jupyter_kernels > 0);
+                let ray = (report.ray_active, report.has_token, &report.boot_id);
+                (report.stage, &report.message, people, ray).hash(&mut news);
+            }
+        }
+        news.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ray::facts::{Activity, Node, Stage};
+
+    const OFTEN: Duration = Duration::from_secs(45);
+
+    fn peer(id: &str) -> Peer {
+        Peer {
+            instance_id: id.into(),
+            address: [10, 0, 1, 4].into(),
+            host_key: None,
+        }
+    }
+
+    fn begun() -> (Knowledge, Instant) {
+        let now = Instant::now();
+        let freshness = Freshness {
+            often: OFTEN,
+            rarely: OFTEN * 4,
+        };
+        let mut knowledge = Knowledge::new("i-head", freshness, BTreeMap::new(), now, Timestamp::UNIX_EPOCH);
+        let interest = Interest {
+            head: Some(peer("i-head")),
+            closely: vec![peer("i-a")],
+            widely: vec![peer("i-b")],
+            ..Interest::default()
+        };
+        knowledge.follow(&interest, now);
+        (knowledge, now)
+    }
+
+    fn slow() -> Failure {
+        Failure::new(Blindness::Slow, "no answer")
+    }
+
+    fn seen(began: Instant, view: Result<View, Failure>) -> Seen {
+        Seen {
+            began,
+            day: Timestamp::UNIX_EPOCH,
+            view,
+            reports: vec![("i-head".into(), Ok(Report::default()))],
+            host_keys: Vec::new(),
+        }
+    }
+
+    fn facts(knowledge: &Knowledge, now: Instant) -> RayFacts {
+        knowledge.facts(Others::None, now, Timestamp::UNIX_EPOCH)
+    }
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_was_seen_ages_and_becomes_stale() {
+        let (mut knowledge, start) = begun();
+        let since = |look: Look<View>| match look {
+            Look::Unknown { why, since, last, .. } => (why, since.as_secs(), last.is_some()),
+            Look::Known { age, .. } => panic!("known for {age:?}"),
+        };
+        assert_eq!(
+            since(facts(&knowledge, at(start, 3)).view),
+            (Blindness::NotLooked, 3, false)
+        );
+        knowledge.take(seen(at(start, 5), Ok(View::default())), &BTreeSet::new(), at(start, 6));
+        let Look::Known { age, .. } = facts(&knowledge, at(start, 49)).view else {
+            panic!("it is fresh")
+        };
+        assert_eq!(age.as_secs(), 44);
+        assert_eq!(
+            since(facts(&knowledge, at(start, 60)).view),
+            (Blindness::Stale, 10, true)
+        );
+        // A look that fails then has been blind since the last one became stale.
+        knowledge.take(seen(at(start, 60), Err(slow())), &BTreeSet::new(), at(start, 63));
+        assert_eq!(
+            since(facts(&knowledge, at(start, 70)).view),
+            (Blindness::Slow, 20, true)
+        );
+        let other = Failure::new(Blindness::GcsDown, "503");
+        knowledge.take(seen(at(start, 75), Err(other)), &BTreeSet::new(), at(start, 75));
+        assert_eq!(
+            since(facts(&knowledge, at(start, 80)).view),
+            (Blindness::GcsDown, 30, true)
+        );
+    }
+
+    #[test]
+    fn a_failed_look_is_never_idle_and_neither_is_one_with_use() {
+        let (mut knowledge, start) = begun();
+        let none = BTreeSet::new();
+        for (second, view, expected) in [
+            (0, Ok(View::default()), 0),
+            (15, Ok(View::default()), 15),
+            (30, Err(slow()), 0),
+            (45, Ok(View::default()), 0),
+            (60, Ok(View::default()), 15),
+            (
+                75,
+                Ok(View {
+                    activity: Activity {
+                        signals: BTreeMap::from([(Signal::Job, "job".into())]),
+                        last_end: None,
+                    },
+                    ..View::default()
+                }),
+                0,
+            ),
+        ] {
+            knowledge.take(seen(at(start, second), view), &none, at(start, second));
+            assert_eq!(
+                facts(&knowledge, at(start, second)).idle_for.as_secs(),
+                expected,
+                "at {second}"
+            );
+        }
+    }
+
+    #[test]
+    fn people_break_the_idle_time_where_they_count() {
+        let person = |ssh_sessions, jupyter_kernels| Report {
+            ssh_sessions,
+            jupyter_kernels,
+            ..Report::default()
+        };
+        let ssh = BTreeSet::from([Signal::SshSession]);
+        let jupyter = BTreeSet::from([Signal::JupyterKernel]);
+        for (people, machine, report, is_idle) in [
+            (&ssh, "i-b", Ok(person(1, 0)), false),
+            (&ssh, "i-head", Ok(person(1, 0)), false),
+            (&ssh, "i-head", Ok(person(0, 1)), true),
+            (&jupyter, "i-head", Ok(person(0, 1)), false),
+            (&jupyter, "i-a", Ok(person(1, 0)), true),
+            (&BTreeSet::new(), "i-head", Ok(person(1, 1)), true),
+            (&ssh, "i-head", Err(slow()), false),
+            (&BTreeSet::new(), "i-head", Err(slow()), true),
+        ] {
+            let (mut knowledge, start) = begun();
+            for second in [0, 15] {
+                let mut look = seen(at(start, second), Ok(View::default()));
+                look.reports.push((machine.into(), report.clone()));
+                knowledge.take(look, people, at(start, second));
+            }
+            let idle_for = facts(&knowledge, at(start, 15)).idle_for;
+            assert_eq!(!idle_for.is_zero(), is_idle, "{people:?} {machine} {report:?}");
+        }
+    }
+
+    #[test]
+    fn reports_are_kept_of_machines_that_are_of_interest() {
+        let (mut knowledge, start) = begun();
+        let mut look = seen(start, Ok(View::default()));
+        look.reports.push(("i-gone".into(), Ok(Report::default())));
+        look.reports.push(("i-b".into(), Ok(Report::default())));
+        knowledge.take(look, &BTreeSet::new(), start);
+        let later = facts(&knowledge, at(start, 60));
+        assert_eq!(later.reports.keys().collect::<Vec<_>>(), ["i-a", "i-b", "i-head"]);
+        assert!(
+            later.reports["i-b"].known().is_some(),
+            "rarely asked, it is fresh for longer"
+        );
+        assert!(later.reports["i-head"].known().is_none());
+        let interest = Interest {
+            head: Some(peer("i-head")),
+            ..Interest::default()
+        };
+        knowledge.follow(&interest, start);
+        assert_eq!(facts(&knowledge, start).reports.len(), 1);
+    }
+
+    #[test]
+    fn a_look_that_shows_the_same_is_no_news_and_each_change_is() {
+        let node = Node {
+            node_id: "n".into(),
+            instance_id: Some("i-a".into()),
+            is_head: false,
+            state: NodeState::Alive,
+            started_at: Timestamp::UNIX_EPOCH,
+            in_use: Some(false),
+        };
+        let view = |change: fn(&mut View)| {
+            let mut view = View {
+                nodes: vec![node.clone()],
+                ..View::default()
+            };
+            change(&mut view);
+            Ok(view)
+        };
+        let (mut knowledge, start) = begun();
+        let mut news = |view, report: Report| {
+            let mut look = seen(start, view);
+            look.reports = vec![("i-a".into(), Ok(report))];
+            knowledge.take(look, &BTreeSet::new(), start);
+            knowledge.news()
+        };
+        let same = || view(|_| {});
+        let before = news(same(), Report::default());
+        assert_eq!(news(same(), Report::default()), before);
+        let signal = |view: &mut View| {
+            view.activity.signals.insert(Signal::Job, "job 1".into());
+        };
+        let changes: [Result<View, Failure>; 6] = [
+            view(|view| view.session = "another".into()),
+            view(|view| view.nodes[0].in_use = Some(true)),
+            view(|view| {
+                view.nodes[0].state = NodeState::Dead {
+                    ended_at: None,
+                    drained: false,
+                    message: String::new(),
+                }
+            }),
+            view(|view| view.nodes.clear()),
+            view(signal),
+            Err(slow()),
+        ];
+        for change in changes {
+            assert_ne!(news(change.clone(), Report::default()), before, "{change:?}");
+        }
+        let other_words = view(|view| {
+            view.activity.signals.insert(Signal::Job, "job 2".into());
+        });
+        assert_eq!(
+            news(other_words, Report::default()),
+            news(view(signal), Report::default())
+        );
+        for report in [
+            Report {
+                stage: Stage::Running,
+                ..Report::default()
+            },
+            Report {
+                message: "words".into(),
+                ..Report::default()
+            },
+            Report {
+                has_token: true,
+                ..Report::default()
+            },
+        ] {
+            assert_ne!(news(same(), report), before);
+        }
+    }
+
+    #[test]
+    fn a_key_is_pinned_at_first_contact_and_forgotten_if_another_ray_answered() {
+        let (mut knowledge, start) = begun();
+        let contact = |view| Seen {
+            host_keys: vec![("i-head".into(), "SHA256:a".into())],
+            ..seen(start, view)
+        };
+        knowledge.take(contact(Err(slow())), &BTreeSet::new(), start);
+        assert_eq!(knowledge.pin(&peer("i-head"), None).known.as_deref(), Some("SHA256:a"));
+        assert_eq!(facts(&knowledge, start).host_keys["i-head"], "SHA256:a");
+        let other = Failure::new(Blindness::WrongPeer, "another");
+        knowledge.take(contact(Err(other)), &BTreeSet::new(), start);
+        assert_eq!(knowledge.pin(&peer("i-head"), None).known, None);
+        let stored = Peer {
+            host_key: Some("SHA256:b".into()),
+            ..peer("i-head")
+        };
+        assert_eq!(knowledge.pin(&stored, None).known.as_deref(), Some("SHA256:b"));
+    }
+}

@@ -1,0 +1,194 @@
+//! What `rayward-node report` prints.
+
+use serde::Deserialize;
+
+use super::{
+    facts::{Blindness, Report, Stage},
+    failure::{Failure, excerpt},
+    ssh::{Output, Trouble},
+};
+
+/// The call on the machine.
+pub const COMMAND: &str = "sudo rayward-node report";
+/// How many lines are kept, and how long they and the message may be.
+const MOST_LINES: usize = 20;
+const MOST_LETTERS: usize = 200;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Printed {
+    stage: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    lines: Vec<String>,
+    ssh_sessions: u32,
+    jupyter_kernels: u32,
+    ray_active: bool,
+    has_token: bool,
+    boot_id: String,
+}
+
+fn stage(name: &str) -> Option<Stage> {
+    Some(match name {
+        "installing" => Stage::Installing,
+        "setting-up" => Stage::SettingUp,
+        "waiting-for-token" => Stage::WaitingForToken,
+        "waiting-for-head" => Stage::WaitingForHead,
+        "starting" => Stage::Starting,
+        "running" => Stage::Running,
+        "failed" => Stage::Failed,
+        _ => return None,
+    })
+}
+
+/// The report of the machine `who`, from what its command came to.
+///
+/// # Errors
+/// `Slow`, `Unreachable`, or `Garbled`.
+pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failure> {
+    let output = output.map_err(|trouble| {
+        let why = match trouble {
+            Trouble::Silent(_) => Blindness::Slow,
+            Trouble::Refused(_) | Trouble::Broken(_) => Blindness::Unreachable,
+        };
+        Failure::new(why, format!("no report of {who}: {trouble}"))
+    })?;
+    if output.code != Some(0) {
+        return not_run(who, &output);
+    }
+    let garbled = |what: &str| Failure::new(Blindness::Garbled, format!("the report of {who} {what}"));
+    // The text of the error could repeat what the machine wrote; where it is says enough.
+    let printed: Printed = serde_json::from_slice(&output.stdout).map_err(|error| {
+        let place = format!("cannot be read, at column {}", error.column());
+        garbled(&place)
+    })?;
+    let Some(stage) = stage(&printed.stage) else {
+        return Err(garbled(&format!(
+            "tells the unknown stage {}",
+            excerpt(&printed.stage, 40)
+        )));
+    };
+    let skipped = printed.lines.len().saturating_sub(MOST_LINES);
+    let lines = printed.lines.iter().skip(skipped);
+    Ok(Report {
+        stage,
+        message: excerpt(&printed.message, MOST_LETTERS),
+        lines: lines.map(|line| excerpt(line, MOST_LETTERS)).collect(),
+        ssh_sessions: printed.ssh_sessions,
+        jupyter_kernels: printed.jupyter_kernels,
+        ray_active: printed.ray_active,
+        has_token: printed.has_token,
+        boot_id: excerpt(&printed.boot_id, MOST_LETTERS),
+    })
+}
+
+/// A machine whose cloud-init has not come so far has no such command, which is no failure.
+fn not_run(who: &str, output: &Output) -> Result<Report, Failure> {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if output.code == Some(127) || stderr.contains("command not found") {
+        return Ok(Report {
+            message: "cloud-init is at work".into(),
+            ..Report::default()
+        });
+    }
+    let code = output.code.map_or("a signal".into(), |code| format!("code {code}"));
+    let message = format!(
+        "the report of {who} ended with {code}: {}",
+        excerpt(&stderr, MOST_LETTERS)
+    );
+    Err(Failure::new(Blindness::Garbled, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const PRINTED: &str = r#"{"stage":"failed","message":"pip failed","lines":["one","two"],"sshSessions":1,
+        "jupyterKernels":2,"rayActive":true,"hasToken":true,"bootId":"b","later":{"a":1}}"#;
+
+    fn printed(text: &str) -> Result<Output, Trouble> {
+        Ok(Output {
+            code: Some(0),
+            stdout: text.into(),
+            stderr: Vec::new(),
+        })
+    }
+
+    #[test]
+    fn a_report_is_read_and_unknown_fields_are_no_matter() {
+        let report = read("i-1", printed(PRINTED)).unwrap();
+        let expected = Report {
+            stage: Stage::Failed,
+            message: "pip failed".into(),
+            lines: vec!["one".into(), "two".into()],
+            ssh_sessions: 1,
+            jupyter_kernels: 2,
+            ray_active: true,
+            has_token: true,
+            boot_id: "b".into(),
+        };
+        assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn every_stage_has_its_name() {
+        let names = "installing setting-up waiting-for-token waiting-for-head starting running failed";
+        for name in names.split(' ') {
+            let told = PRINTED.replace("failed\"", &format!("{name}\""));
+            let debug = format!("{:?}", read("i-1", printed(&told)).unwrap().stage);
+            assert_eq!(debug.to_lowercase(), name.replace('-', ""));
+        }
+    }
+
+    #[test]
+    fn what_decides_must_be_there_and_what_is_long_is_cut() {
+        for (from, to) in [
+            ("\"sshSessions\":1,", ""),
+            ("\"jupyterKernels\":2", "\"jupyterKernels\":-2"),
+            ("failed\"", "sleeping\""),
+            ("{", "{{"),
+        ] {
+            let failure = read("i-1", printed(&PRINTED.replacen(from, to, 1))).unwrap_err();
+            assert_eq!(failure.why, Blindness::Garbled, "{from}");
+            assert!(failure.message.contains("i-1"), "{failure}");
+        }
+        let lines: Vec<String> = (0..30).map(|number| format!("{number} {}", "x".repeat(300))).collect();
+        let lines = serde_json::to_string(&lines).unwrap();
+        let report = read("i-1", printed(&PRINTED.replace(r#"["one","two"]"#, &lines))).unwrap();
+        assert_eq!(report.lines.len(), MOST_LINES);
+        assert!(report.lines[0].starts_with("10 ") && report.lines[0].chars().count() == MOST_LETTERS + 1);
+    }
+
+    #[test]
+    fn a_machine_without_the_command_is_booting() {
+        for (code, stderr) in [
+            (127, "bash: rayward-node: not found"),
+            (1, "sudo: rayward-node: command not found"),
+        ] {
+            let output = Output {
+                code: Some(code),
+                stdout: Vec::new(),
+                stderr: stderr.into(),
+            };
+            assert_eq!(read("i-1", Ok(output)).unwrap().stage, Stage::Booting);
+        }
+    }
+
+    #[test]
+    fn a_command_that_fails_or_hangs_is_told() {
+        let failed = Output {
+            code: Some(1),
+            stdout: Vec::new(),
+            stderr: b"disk full\n".to_vec(),
+        };
+        let failure = read("i-1", Ok(failed)).unwrap_err();
+        assert_eq!(failure.message, "the report of i-1 ended with code 1: disk full");
+        let hangs = read("i-1", Err(Trouble::Silent(Duration::from_secs(5)))).unwrap_err();
+        assert_eq!(hangs.why, Blindness::Slow);
+        let broken = read("i-1", Err(Trouble::Broken("reset".into()))).unwrap_err();
+        assert_eq!(broken.why, Blindness::Unreachable);
+    }
+}
