@@ -125,6 +125,7 @@ impl Controller {
         let watchers = Watchers::new(
             watchers::Settings {
                 look_interval: parts.settings.limits.ray.look_interval,
+                ..watchers::Settings::default()
             },
             Arc::new(SecretKeys::new(parts.client.clone(), timeout)),
             look_at_ray(Arc::clone(&queue), Arc::clone(&cache)),

@@ -391,7 +391,7 @@ mod tests {
         };
         let with = |key: &str, resource: &str, used| {
             let mut answers = nothing();
-            let resources = using(&[(resource, used), ("memory", 0.0)]);
+            let resources = using(&[(resource, used), ("objectStoreMemory", 1.0)]);
             answers.load.usage_by_node = Some(BTreeMap::from([(key.to_owned(), resources)]));
             answers
         };

@@ -27,6 +27,8 @@ struct Printed {
     ray_active: bool,
     has_token: bool,
     boot_id: String,
+    #[serde(default)]
+    head_address: Option<String>,
 }
 
 fn stage(name: &str) -> Option<Stage> {
@@ -80,6 +82,7 @@ pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failur
         ray_active: printed.ray_active,
         has_token: printed.has_token,
         boot_id: excerpt(&printed.boot_id, MOST_LETTERS),
+        head_address: printed.head_address.filter(|address| !address.is_empty()),
     })
 }
 
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
 
     const PRINTED: &str = r#"{"stage":"failed","message":"pip failed","lines":["one","two"],"sshSessions":1,
-        "jupyterKernels":2,"rayActive":true,"hasToken":true,"bootId":"b","later":{"a":1}}"#;
+        "jupyterKernels":2,"rayActive":true,"hasToken":true,"bootId":"b","headAddress":"10.0.1.4","later":{"a":1}}"#;
 
     fn printed(text: &str) -> Result<Output, Trouble> {
         Ok(Output {
@@ -129,6 +132,7 @@ mod tests {
             ray_active: true,
             has_token: true,
             boot_id: "b".into(),
+            head_address: Some("10.0.1.4".into()),
         };
         assert_eq!(report, expected);
     }
