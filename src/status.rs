@@ -84,6 +84,7 @@ pub fn status(inputs: &StatusInputs<'_>) -> RayClusterStatus {
         conditions,
         network: network::network(&inputs),
         head: machines::head(&inputs, &fleet, &members),
+        revision: machines::revision(&inputs, &fleet),
         workers: Some(workers),
         key_secret: key_secret(&inputs),
         launches: launches(&inputs),

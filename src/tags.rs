@@ -25,6 +25,8 @@ pub const LAUNCH: &str = "rayward.dev/launch";
 pub const REVISION: &str = "rayward.dev/revision";
 /// Root disk with which a machine was made, for example `100GiB-gp3`.
 pub const ROOT_VOLUME: &str = "rayward.dev/root-volume";
+/// With which flags of Ray, environment and profile a machine was made: a hash of each.
+pub const SETTINGS: &str = "rayward.dev/settings";
 /// When it was made, RFC 3339.
 pub const CREATED_AT: &str = "rayward.dev/created-at";
 /// On a bucket that outlived its cluster, in place of the uid: `installation/namespace uid/name` (S3 takes no commas).

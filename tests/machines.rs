@@ -287,7 +287,7 @@ async fn a_changed_type_disk_or_image_is_told_and_holds_for_new_machines_only() 
         "type t2.medium, now t2.large",
         "type t2.medium, now c5.large",
         "now 120GiB-gp3",
-        "revision",
+        "image ",
         ", now None",
     ] {
         assert!(told.message.contains(part), "{part}: {}", told.message);

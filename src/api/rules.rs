@@ -28,8 +28,8 @@ pub(super) const DURATION_LENGTH: usize = 24;
 pub(super) const INGRESS: usize = 32;
 /// Most buckets.
 pub(super) const BUCKETS: usize = 16;
-/// Most tags of the user's: EC2 and S3 allow 50, and ten are Rayward's.
-pub(super) const TAGS: u64 = 40;
+/// Most tags of the user's: EC2 and S3 allow 50, and eleven are Rayward's.
+pub(super) const TAGS: u64 = 39;
 /// Most Python packages beside Ray.
 pub(super) const PIP_PACKAGES: usize = 32;
 /// Most characters of one of them.
@@ -115,10 +115,8 @@ pub(super) const ENVIRONMENT_NAMES: Pair = (
     "write names of environment variables: letters, digits and _, not beginning with a digit",
 );
 pub(super) const ENVIRONMENT_RESERVED: Pair = (
-    "self.all(k, !k.startsWith('RAY_AUTH_') && !(k in ['RAY_enable_autoscaler_v2', \
-     'RAY_gcs_rpc_server_reconnect_timeout_s', 'RAY_ADDRESS']))",
-    "leave out RAY_AUTH_..., RAY_enable_autoscaler_v2, RAY_gcs_rpc_server_reconnect_timeout_s and RAY_ADDRESS: Rayward \
-     sets them",
+    "self.all(k, !k.startsWith('RAY_AUTH_') && !(k in ['RAY_enable_autoscaler_v2', 'RAY_ADDRESS']))",
+    "leave out RAY_AUTH_..., RAY_enable_autoscaler_v2 and RAY_ADDRESS: Rayward sets them",
 );
 pub(super) const ENVIRONMENT_VALUES: Pair = (
     r"self.all(k, self[k].matches('^[^\\x00-\\x08\\x0b-\\x1f\\x7f]*$'))",

@@ -29,6 +29,9 @@ pub struct RayClusterStatus {
     /// The head.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<HeadStatus>,
+    /// What the head was made from: workers are made from the same until the head is replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<Revision>,
     /// The worker groups, those of the spec and those that are still being removed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worker_groups: Vec<WorkerGroupStatus>,
@@ -190,6 +193,24 @@ pub struct HeadStatus {
     pub joined_time: Option<Timestamp>,
 }
 
+/// What machines are made from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// A short name for the rest: what differs in any part has another. It is the tag `rayward.dev/revision`.
+    pub id: String,
+    /// Id of the image.
+    pub image_id: String,
+    /// Release of Ray.
+    pub ray_version: String,
+    /// Python packages beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pip_packages: Vec<String>,
+    /// What runs as root before Ray starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup_script: Option<String>,
+}
+
 /// A worker group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -340,6 +361,15 @@ pub struct Launch {
     pub public_address: bool,
     /// What the machines are made from.
     pub revision: String,
+    /// That in full; the head's only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head_revision: Option<Revision>,
+    /// Short hash of the user data, what the machines do at their first boot.
+    #[serde(default)]
+    pub user_data: String,
+    /// Name of the IAM instance profile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iam_instance_profile: Option<String>,
     /// Tags as they were at the time: a repeated request has to be the same to the letter.
     pub tags: std::collections::BTreeMap<String, String>,
     /// When it was written down.

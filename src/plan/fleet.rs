@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Planner, Subject, launch::revision, tagging::Untagged};
+use super::{Finding, Planner, Subject, tagging::Untagged};
 use crate::{
     observe::Observed,
     resources::{
@@ -162,11 +162,10 @@ fn repair(planner: &mut Planner<'_>, subject: Subject, machines: &[&Instance], g
         if let Some(number) = alike[0].launch() {
             wanted.insert(tags::LAUNCH.into(), number.to_string());
         }
-        wanted.insert(tags::REVISION.into(), revision(&alike[0].image_id));
         let mut launches = planner.observed().ledger.launches.iter();
         let recorded = launches.find(|launch| Some(launch.number) == alike[0].launch());
         // Nothing but the record of the launch says these again.
-        for key in [tags::ROOT_VOLUME, tags::CREATED_AT] {
+        for key in [tags::REVISION, tags::SETTINGS, tags::ROOT_VOLUME, tags::CREATED_AT] {
             if let Some(value) = recorded.and_then(|launch| launch.tags.get(key)) {
                 wanted.insert(key.into(), value.clone());
             }

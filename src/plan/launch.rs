@@ -1,10 +1,12 @@
 //! Launches: one batch a need, written down before the call, repeated to the letter until its outcome is definite, and
 //! never more of them than the cap allows.
 
-use super::{Action, Planner, Reason, Subject};
+use std::collections::BTreeMap;
+
+use super::{Action, Planner, Reason, Subject, revision};
 use crate::{
-    api::{Launch, LaunchState, VolumeSpec},
-    bootstrap,
+    api::{Launch, LaunchState, Revision, VolumeSpec},
+    bootstrap::{self, Machine, Worker},
     observe::KeySecret,
     resources::{
         Change,
@@ -52,22 +54,30 @@ pub(crate) struct Need<'a> {
     pub subnets: Vec<&'a Subnet>,
     /// Root disk.
     pub root_volume: VolumeSpec,
-    /// Image.
-    pub image_id: String,
+    /// What they are made from.
+    pub revision: Revision,
     /// The image's root device.
     pub root_device: String,
     /// Private address, the head's only.
     pub private_address: Option<String>,
     /// Whether Amazon gives a public address where the subnet is public.
     pub public_address: bool,
+    /// Private address of the head; `None` for the head.
+    pub head: Option<&'a str>,
+    /// Flags of `ray start`.
+    pub ray_start_params: &'a BTreeMap<String, String>,
+    /// IAM instance profile.
+    pub iam_instance_profile: Option<&'a str>,
 }
 
 impl Need<'_> {
     /// Whether a launch that was written down earlier, and of which so many machines are to be seen, is still what is
     /// asked for. Its private address and groups need not be the same: AWS refuses it if they are not to be had.
-    fn fits(&self, launch: &Launch, seen: usize) -> bool {
+    fn fits(&self, launch: &Launch, seen: usize, user_data: &str) -> bool {
         launch.count as usize <= self.count as usize + seen
-            && launch.image_id == self.image_id
+            && launch.image_id == self.revision.image_id
+            && launch.user_data == bootstrap::hash(user_data)
+            && launch.iam_instance_profile.as_deref() == self.iam_instance_profile
             && launch.root_volume == self.root_volume
             && self.instance_types.contains(&launch.instance_type)
             && self.subnets.iter().any(|subnet| subnet.id == launch.subnet_id)
@@ -108,12 +118,6 @@ pub(super) fn launch_key(group: Option<&str>) -> String {
     )
 }
 
-/// What a machine is made from, as a short name: today its image.
-#[must_use]
-pub fn revision(image_id: &str) -> String {
-    image_id.to_owned()
-}
-
 /// How a root disk is told in a tag.
 #[must_use]
 pub(crate) fn volume_name(volume: &VolumeSpec) -> String {
@@ -126,10 +130,15 @@ impl Planner<'_> {
     /// Plans what brings `need` nearer: the next step of its open launch, or the record of a new one.
     pub(crate) fn launch(&mut self, ground: &Ground, need: &Need<'_>) {
         let subject = need.subject();
+        let Some(user_data) = self.user_data(need) else {
+            let message = "the Secret with the cluster's key is not there yet";
+            self.wait(subject, Reason::DependencyPending, message);
+            return;
+        };
         if let Some(open) = self.open_launch(need.group) {
-            if need.fits(&open, self.machines_of(open.number).len()) {
+            if need.fits(&open, self.machines_of(open.number).len(), &user_data) {
                 self.wanted_launches.push(open.number);
-                self.send(subject, open);
+                self.send(subject, open, user_data);
             } else {
                 let message = format!(
                     "launch {} got no definite answer and is not what is asked for now: waiting for a look that shows \
@@ -139,8 +148,25 @@ impl Planner<'_> {
                 self.wait(subject, Reason::MachinesPending, message);
             }
         } else if self.may_launch(need) {
-            self.record(ground, need);
+            self.record(ground, need, &user_data);
         }
+    }
+
+    /// What the machines do at their first boot; `None` while the key to be let in by is not there.
+    fn user_data(&self, need: &Need<'_>) -> Option<String> {
+        let Some(KeySecret::Present { public_key }) = self.observed().key.known() else {
+            return None;
+        };
+        let software = revision::software(&need.revision);
+        let worker = need.group.zip(need.head).map(|(group, head)| Worker { group, head });
+        Some(bootstrap::user_data(&Machine {
+            public_key,
+            worker,
+            cluster_uid: &self.cluster().id.uid,
+            software: &software,
+            environment: &self.cluster().environment,
+            ray_start_params: need.ray_start_params,
+        }))
     }
 
     fn open_launch(&self, group: Option<&str>) -> Option<Launch> {
@@ -151,16 +177,7 @@ impl Planner<'_> {
             .cloned()
     }
 
-    fn send(&mut self, subject: Subject, launch: Launch) {
-        let Some(KeySecret::Present { public_key }) = self.observed().key.known() else {
-            self.wait(
-                subject,
-                Reason::DependencyPending,
-                "the Secret with the cluster's key is not there yet",
-            );
-            return;
-        };
-        let user_data = bootstrap::user_data(public_key);
+    fn send(&mut self, subject: Subject, launch: Launch, user_data: String) {
         let id = &self.cluster().id;
         let token = client_token(&id.installation, &id.uid, launch.number);
         let change = InstanceChange::Launch {
@@ -218,7 +235,7 @@ impl Planner<'_> {
         !self.is_refused(subject, &need.refusal_key()) && last < u64::MAX
     }
 
-    fn record(&mut self, ground: &Ground, need: &Need<'_>) {
+    fn record(&mut self, ground: &Ground, need: &Need<'_>, user_data: &str) {
         let subject = need.subject();
         let Some((instance_type, subnet)) = self.pool(need) else {
             return;
@@ -232,11 +249,17 @@ impl Planner<'_> {
             .map(|launch| launch.number)
             .or(self.observed().ledger.last)
             .unwrap_or_default();
-        let (number, revision) = (last + 1, revision(&need.image_id));
+        let (number, revision) = (last + 1, need.revision.id.clone());
+        let settings = revision::settings(
+            need.ray_start_params,
+            &self.cluster().environment,
+            need.iam_instance_profile,
+        );
         let mut tags = self.creation_tags(need.role(), need.group);
         tags.insert(tags::LAUNCH.into(), number.to_string());
         tags.insert(tags::REVISION.into(), revision.clone());
         tags.insert(tags::ROOT_VOLUME.into(), volume_name(&need.root_volume));
+        tags.insert(tags::SETTINGS.into(), settings);
         let launch = Launch {
             number,
             group: need.group.map(ToOwned::to_owned),
@@ -244,7 +267,7 @@ impl Planner<'_> {
             instance_type,
             subnet_id: subnet.id.clone(),
             availability_zone: subnet.availability_zone.clone(),
-            image_id: need.image_id.clone(),
+            image_id: need.revision.image_id.clone(),
             root_device: need.root_device.clone(),
             root_volume: need.root_volume.clone(),
             security_group_ids: ground.security_group_ids.clone(),
@@ -252,6 +275,9 @@ impl Planner<'_> {
             private_address: need.private_address.clone(),
             public_address: need.public_address && subnet.public,
             revision,
+            head_revision: need.group.is_none().then(|| need.revision.clone()),
+            user_data: bootstrap::hash(user_data),
+            iam_instance_profile: need.iam_instance_profile.map(ToOwned::to_owned),
             tags,
             recorded_at: self.inputs.now,
             asked: self.size(),

@@ -482,7 +482,7 @@ fn what_differs_from_the_spec_is_told_and_goes_on() {
         .filter(|finding| finding.outcome == Outcome::Outdated)
         .collect();
     assert_eq!(told.len(), 3, "{told:?}");
-    assert!(told[0].what.contains("revision ami-1, now ami-2"), "{told:?}");
+    assert!(told[0].what.contains("image ami-1, now ami-2"), "{told:?}");
     assert!(
         told[1]
             .what

@@ -26,6 +26,7 @@ mod placement_tests;
 pub mod pool;
 #[cfg(test)]
 mod properties;
+pub mod revision;
 #[cfg(test)]
 pub(crate) mod scenario;
 #[cfg(test)]

@@ -134,6 +134,8 @@ reasons! {
     LaunchCapReached,
     /// The record of launches was lost; nothing is launched until it is certain what runs.
     LaunchRecordLost,
+    /// Nothing tells any more what the head was made from, and the spec has changed.
+    RevisionLost,
     /// A predecessor of the same name is alive.
     PredecessorAlive,
     /// A machine lost its tags and the record of its launch; it may be the head that is missing.
@@ -159,6 +161,7 @@ impl Reason {
             Self::LookRefused
                 | Self::Refused
                 | Self::ImageUnknown
+                | Self::RevisionLost
                 | Self::PredecessorAlive
                 | Self::MachineUnplaced
                 | Self::KeyLost

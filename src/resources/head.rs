@@ -9,8 +9,9 @@ use crate::{
     plan::{
         Finding, Planner, Reason, Subject,
         fleet::{Fleet, HEAD, WORKER},
-        launch::{Ground, Need, Subnet, revision},
+        launch::{Ground, Need, Subnet},
         placement::has_other_disk,
+        revision::revision,
     },
     resources::instance::{Instance, InstanceState},
     tags,
@@ -133,12 +134,15 @@ fn launch(planner: &mut Planner<'_>, ground: Option<&Ground>) {
         instance_types: &types,
         subnets: vec![subnet],
         root_volume: spec.root_volume.clone(),
-        image_id: image.id.clone(),
+        revision: revision(&image.id, &cluster.software),
         root_device: image.root_device.clone(),
         private_address: Some(address.to_string()),
         // An Elastic one too is put on a machine that runs, and its first boot needs a way out before: what Amazon
         // gives at the launch goes back when the Elastic one comes.
         public_address: spec.public_address != PublicAddress::None,
+        head: None,
+        ray_start_params: &spec.ray_start_params,
+        iam_instance_profile: spec.iam_instance_profile.as_deref(),
     };
     planner.launch(ground, &need);
 }
@@ -224,12 +228,9 @@ fn outdated(planner: &mut Planner<'_>, head: &Instance) {
         differences.push(format!("type {}, now {}", head.instance_type, spec.instance_type));
     }
     differences.extend(has_other_disk(head, &spec.root_volume));
-    if let Source::Known(image) = &planner.observed().image {
-        let (made_from, wanted) = (revision(&head.image_id), revision(&image.id));
-        if made_from != wanted {
-            differences.push(format!("revision {made_from}, now {wanted}"));
-        }
-    }
+    differences.extend(planner.head_is_of_other_revision(head));
+    let profile = spec.iam_instance_profile.as_deref();
+    differences.extend(planner.has_other_settings(head, &spec.ray_start_params, profile));
     if !differences.is_empty() {
         planner.find(Finding::outdated(
             &head.id,

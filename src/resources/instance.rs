@@ -2,14 +2,15 @@
 //!
 //! Which machines there should be is decided in [`super::head`] and [`super::workers`].
 
-use std::{collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, io::Write as _};
 
 use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, InstanceMetadataOptionsRequest,
-    InstanceMetadataTagsState, InstanceNetworkInterfaceAttachment as Attachment, InstanceNetworkInterfaceSpecification,
-    InstanceStateName, Reservation, ResourceType, ShutdownBehavior,
+    BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceNetworkInterfaceAttachment as Attachment,
+    InstanceNetworkInterfaceSpecification, InstanceStateName, Reservation, ResourceType, ShutdownBehavior,
 };
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use flate2::{Compression, write::GzEncoder};
 use futures::future::try_join_all;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -22,6 +23,7 @@ use crate::{
         AwsCall, AwsError, Clients, ErrorClass, Scope,
         sdk::{filter, scope_filters, tags_from},
     },
+    bootstrap,
     tags::{self, Tags},
 };
 
@@ -420,6 +422,10 @@ async fn run(
         // EC2 refuses tag keys with a `/` when metadata shows tags.
         .instance_metadata_tags(InstanceMetadataTagsState::Disabled)
         .build();
+    let profile = launch
+        .iam_instance_profile
+        .as_ref()
+        .map(|name| IamInstanceProfileSpecification::builder().name(name).build());
     let tagged = [
         ResourceType::Instance,
         ResourceType::Volume,
@@ -434,7 +440,8 @@ async fn run(
         .instance_type(launch.instance_type.as_str().into())
         .image_id(&launch.image_id)
         .set_key_name(launch.key_name.clone())
-        .user_data(BASE64_STANDARD.encode(user_data))
+        .set_iam_instance_profile(profile)
+        .user_data(BASE64_STANDARD.encode(packed(user_data)))
         .block_device_mappings(
             BlockDeviceMapping::builder()
                 .device_name(&launch.root_device)
@@ -454,6 +461,19 @@ async fn run(
         )),
         Err(error) if error.class == ErrorClass::AlreadyCarriedOut => Ok(Answer::LaunchedBefore),
         Err(error) => Err(error),
+    }
+}
+
+/// User data as it is sent: as it is, so that people can read it, unless only compressed it fits.
+pub(crate) fn packed(user_data: &str) -> Cow<'_, [u8]> {
+    if user_data.len() <= bootstrap::LIMIT {
+        return user_data.as_bytes().into();
+    }
+    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+    // Writing to memory cannot fail; if it did, EC2 would say that the user data is too long.
+    match packed.write_all(user_data.as_bytes()).and_then(|()| packed.finish()) {
+        Ok(packed) => packed.into(),
+        Err(_) => user_data.as_bytes().into(),
     }
 }
 

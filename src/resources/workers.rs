@@ -8,8 +8,9 @@ use crate::{
     plan::{
         Action, Finding, Planner, Reason, Subject,
         fleet::Fleet,
-        launch::{Ground, Need, Subnet, revision},
+        launch::{Ground, Need, Subnet},
         placement::has_other_disk,
+        revision::{of_head, revision},
     },
     resources::{
         Change,
@@ -171,17 +172,39 @@ fn launch(
         planner.wait(Subject::Workers, Reason::DependencyPending, message);
         return;
     }
+    let made_from = match of_head(planner.cluster(), planner.observed(), head) {
+        Ok(revision) => revision,
+        Err(name) => {
+            let wanted = revision(&head.image_id, &planner.cluster().software).id;
+            let message = format!(
+                "{} was made from revision {name}, of which status.revision tells nothing any more, and Ray refuses \
+                 workers of another, such as the spec's now ({wanted}): write the rayVersion, pipPackages and \
+                 setupScript back with which the head was made, or terminate the head, so that a new one is made from \
+                 the spec",
+                head.id
+            );
+            planner.wait(Subject::Workers, Reason::RevisionLost, message);
+            return;
+        }
+    };
+    let Some(head_address) = head.private_address.as_deref() else {
+        let message = format!("{} does not show its private address yet", head.id);
+        planner.wait(Subject::Workers, Reason::DependencyPending, message);
+        return;
+    };
     let need = Need {
         group: Some(&group.name),
         count: u32::try_from(lacking).unwrap_or(u32::MAX),
         instance_types: &group.instance_types,
         subnets,
         root_volume: group.root_volume.clone(),
-        // Ray refuses a worker with another version than the head's: what the head runs, workers run.
-        image_id: head.image_id.clone(),
+        revision: made_from,
         root_device: head.root_device.clone(),
         private_address: None,
         public_address: true,
+        head: Some(head_address),
+        ray_start_params: &group.ray_start_params,
+        iam_instance_profile: group.iam_instance_profile.as_deref(),
     };
     planner.launch(ground, &need);
 }
@@ -277,10 +300,9 @@ fn outdated(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instanc
             ));
         }
         differences.extend(has_other_disk(machine, &group.root_volume));
-        if let Some(head) = head.filter(|head| head.image_id != machine.image_id) {
-            let (made_from, wanted) = (revision(&machine.image_id), revision(&head.image_id));
-            differences.push(format!("revision {made_from}, the head's is {wanted}"));
-        }
+        differences.extend(head.and_then(|head| planner.worker_is_of_other_revision(machine, head)));
+        let profile = group.iam_instance_profile.as_deref();
+        differences.extend(planner.has_other_settings(machine, &group.ray_start_params, profile));
         if !differences.is_empty() {
             let what = format!("worker of group {}: {}", group.name, differences.join("; "));
             planner.find(Finding::outdated(&machine.id, what));

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::{StatusInputs, network::seen};
 use crate::{
-    api::{HeadStatus, Membership, PublicAddress, WorkerGroupStatus, WorkerStatus},
+    api::{HeadStatus, Membership, PublicAddress, Revision, WorkerGroupStatus, WorkerStatus},
     observe::Source,
     plan::{
         Finding, Outcome,
         fleet::Fleet,
-        launch::revision,
         membership::{Member, Members},
+        revision::{made_from, of_head},
     },
     resources::{
         head::choose,
@@ -62,7 +62,7 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>, members: &Membe
             let address = keeper(&shelf.ours, |address| address.instance_id.is_some()).or(awaited);
             address.map(|address| address.id.clone())
         }),
-        revision: head.map(|head| revision(&head.image_id)),
+        revision: head.and_then(|head| made_from(inputs.observed, head).map(ToOwned::to_owned)),
         ray: member.and_then(|head| head.membership),
         // That of the last Ray, until there is another: a new one is told.
         session: members
@@ -75,6 +75,14 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>, members: &Membe
         joined_time: member.and_then(|head| head.joined_time),
     };
     (status != HeadStatus::default()).then_some(status)
+}
+
+/// What the head was made from, as long as something tells. A head that is gone leaves it to be read.
+pub(super) fn revision(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>) -> Option<Revision> {
+    match choose(&fleet.heads).0 {
+        Some(head) => of_head(inputs.cluster, inputs.observed, head).ok(),
+        None => inputs.previous.revision.clone(),
+    }
 }
 
 /// The worker groups of the spec in its order, then those that still have machines.

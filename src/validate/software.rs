@@ -8,11 +8,7 @@ use crate::api::RayClusterSpec;
 /// The first release of Ray that can ask for a token.
 const FIRST_RELEASE: (u32, u32) = (2, 52);
 /// Environment variables that the bootstrap sets.
-pub const RESERVED_ENVIRONMENT: &[&str] = &[
-    "RAY_enable_autoscaler_v2",
-    "RAY_gcs_rpc_server_reconnect_timeout_s",
-    "RAY_ADDRESS",
-];
+pub const RESERVED_ENVIRONMENT: &[&str] = &["RAY_enable_autoscaler_v2", "RAY_ADDRESS"];
 /// Flags of `ray start` that the bootstrap sets, or that would keep it from starting Ray.
 pub const RESERVED_PARAMS: &[&str] = &[
     "head",

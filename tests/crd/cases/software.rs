@@ -97,7 +97,6 @@ pub(super) fn of_environment() -> Vec<Case> {
             &json!([
                 variable("RAY_AUTH_TOKEN", "a"),
                 variable("RAY_enable_autoscaler_v2", "1"),
-                variable("RAY_gcs_rpc_server_reconnect_timeout_s", "60"),
                 variable("RAY_ADDRESS", "auto")
             ]),
             &json!([variable("RAY_health_check_period_ms", "1000")]),

@@ -1,0 +1,2 @@
+# Ray's programs, for whoever signs in.
+export PATH="/opt/ray/bin:$PATH"
