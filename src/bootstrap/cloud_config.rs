@@ -6,14 +6,15 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 
 use super::{Machine, PROGRAM, USER};
 
-/// How long Ray drains when it is stopped, unless `RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S` says otherwise: Ray's default.
+/// How long Ray drains when it is stopped, unless `RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S` says otherwise: Ray's
+/// default.
 const DRAIN_SECONDS: u32 = 30;
 /// How much longer systemd waits before it kills what is left.
 const KILL_AFTER_SECONDS: u32 = 30;
 
 /// The whole of it.
 pub(super) fn render(machine: &Machine<'_>) -> String {
-    let mut text = format!(
+    let mut parts = vec![format!(
         "#cloud-config\n\
          users:\n\
          - default\n\
@@ -26,36 +27,33 @@ pub(super) fn render(machine: &Machine<'_>) -> String {
            - {}\n\
          write_files:\n",
         machine.public_key.trim()
-    );
-    write_file(&mut text, PROGRAM, "0755", &program(machine));
-    for (name, unit) in units(machine) {
-        write_file(&mut text, &format!("/etc/systemd/system/{name}"), "0644", &unit);
-    }
-    write_file(
-        &mut text,
-        "/etc/profile.d/rayward.sh",
-        "0644",
-        &without_comments(include_str!("templates/profile.sh")),
-    );
+    )];
+    parts.push(file(PROGRAM, "0755", &program(machine)));
+    let units = units(machine);
+    parts.extend(units.map(|(name, unit)| file(&format!("/etc/systemd/system/{name}"), "0644", &unit)));
+    let profile = without_comments(include_str!("templates/profile.sh"));
+    parts.push(file("/etc/profile.d/rayward.sh", "0644", &profile));
     // Of every session, those without a login shell too: with it people's `ray` sends the token in ~/.ray/auth_token.
-    text.push_str("- path: /etc/environment\n  append: true\n  content: |\n    RAY_AUTH_MODE=token\n");
-    for (name, mode, content) in settings(machine) {
+    parts.push("- path: /etc/environment\n  append: true\n  content: |\n    RAY_AUTH_MODE=token\n".into());
+    parts.extend(settings(machine).into_iter().map(|(name, mode, content)| {
         // In base64, so that nothing in it can be taken for YAML.
         let content = BASE64_STANDARD.encode(content);
-        text.push_str(&format!(
-            "- path: /etc/rayward/{name}\n  permissions: \"{mode}\"\n  encoding: b64\n  content: {content}\n"
-        ));
-    }
-    text.push_str(&format!("runcmd:\n- [{PROGRAM}, first-boot]\n"));
-    text
+        format!("- path: /etc/rayward/{name}\n  permissions: \"{mode}\"\n  encoding: b64\n  content: {content}\n")
+    }));
+    parts.push(format!("runcmd:\n- [{PROGRAM}, first-boot]\n"));
+    parts.concat()
 }
 
-fn write_file(text: &mut String, path: &str, mode: &str, content: &str) {
-    text.push_str(&format!("- path: {path}\n  permissions: \"{mode}\"\n  content: |\n"));
-    for line in content.lines() {
-        let indent = if line.is_empty() { "" } else { "    " };
-        text.push_str(&format!("{indent}{line}\n"));
-    }
+fn file(path: &str, mode: &str, content: &str) -> String {
+    let indented = |line: &str| match line {
+        "" => String::new(),
+        line => format!("    {line}"),
+    };
+    let content: Vec<String> = content.lines().map(indented).collect();
+    format!(
+        "- path: {path}\n  permissions: \"{mode}\"\n  content: |\n{}\n",
+        content.join("\n")
+    )
 }
 
 /// The program, with what this machine is.
@@ -145,9 +143,5 @@ fn without_comments(template: &str) -> String {
         let line = line.trim_start();
         !line.starts_with('#') || line.starts_with("#!") || line.starts_with("# shellcheck")
     };
-    template
-        .lines()
-        .filter(is_kept)
-        .map(|line| format!("{line}\n"))
-        .collect()
+    template.split_inclusive('\n').filter(is_kept).collect()
 }

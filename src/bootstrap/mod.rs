@@ -1,5 +1,5 @@
-//! What a machine does at its first boot and at every later one: user data that makes a plain Ubuntu or Debian a head or
-//! a worker of a Ray cluster. Pure.
+//! What a machine does at its first boot and at every later one: user data that makes a plain Ubuntu or Debian a head
+//! or a worker of a Ray cluster. Pure.
 //!
 //! User data is a cloud-config that writes one program, [`PROGRAM`], systemd units that run it, and the user's own
 //! settings beside them. It runs once in the life of a machine; everything that has to happen again after a reboot or a
