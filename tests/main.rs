@@ -37,6 +37,8 @@ mod identity;
 #[cfg(test)]
 mod lab;
 #[cfg(test)]
+mod light;
+#[cfg(test)]
 mod line_length;
 #[cfg(test)]
 mod machines;

@@ -191,6 +191,20 @@ fn nothing_outside_can_be_reached_from_inside() {
         ErrorKind::NetworkUnreachable,
         "the tests run inside the boundary themselves"
     );
+    // What only a machine of the sandbox can have ends on the loopback interface, where nobody listens at this port.
+    let refused = TcpStream::connect("198.18.255.254:9").expect_err("no connection");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn a_machine_that_runs_comes_before_what_stands_for_it() {
+    let ways = output(&mut inside(
+        "ip link add here type veth peer name there && ip link set here up && ip route add 198.18.4.7/32 dev here && \
+         ip -oneline route get 198.18.4.7 && ip -oneline route get 198.18.4.8",
+        "",
+    ));
+    let devices: Vec<_> = ways.lines().map(|way| way.contains("dev here ")).collect();
+    assert_eq!(devices, [true, false], "{ways}");
 }
 
 #[test]

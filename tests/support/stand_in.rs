@@ -2,24 +2,32 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::light::Light;
+use super::light::machine::{Account, Machine};
 use super::process::{Output, Process, command};
+use super::public_range::PublicRange;
 use super::wait::{PATIENCE, until};
 use super::{logs, python, repository, test_name};
 
 /// The region that clusters of the tests are in.
 pub(crate) const REGION: &str = "ap-southeast-1";
 
-/// What stands in for AWS: EC2, S3, SSM and STS on one loopback address. Ends when dropped.
+/// What stands in for AWS: EC2, S3, SSM and STS on one loopback address. Ends when dropped. Its machines answer, too:
+/// see [`super::light`].
 pub(crate) struct StandIn {
+    light: Arc<Light>,
     process: Process,
     url: String,
     calls_log: PathBuf,
     agent: ureq::Agent,
+    // Given back when its machines are gone.
+    _public_range: PublicRange,
 }
 
 /// The line that it prints when it answers.
@@ -59,10 +67,12 @@ impl StandIn {
     pub(crate) fn start_with(name: &str, arguments: &[&str]) -> Self {
         let logs = logs(name);
         let calls_log = logs.join("aws-calls.jsonl");
+        let public_range = PublicRange::take();
         let mut program = command(python());
         program
             .args(["-m", "standin", "--port", "0", "--log"])
             .arg(&calls_log)
+            .args(["--public-range", &public_range.cidr()])
             .args(arguments)
             .env("PYTHONPATH", repository().join("deploy/sandbox/aws"));
         let mut process = Process::spawn("stand-in", &logs, program, Output::Piped);
@@ -73,18 +83,29 @@ impl StandIn {
             .expect("the stand-in's output can be read");
         let ready: Ready = serde_json::from_str(&line)
             .unwrap_or_else(|error| panic!("the stand-in does not start: {error}\n{}", process.log_tail()));
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let control = Control {
+            url: ready.url.clone(),
+            agent: agent.clone(),
+        };
         Self {
+            light: Light::shine(control),
             process,
             url: ready.url,
             calls_log,
             agent,
+            _public_range: public_range,
         }
     }
 
     /// Where it answers: a value for `AWS_ENDPOINT_URL`.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The machines: what a test does to them, and asks of them.
+    pub(crate) fn light(&self) -> &Light {
+        &self.light
     }
 
     /// All calls so far, in the order in which they ended.
@@ -259,6 +280,25 @@ impl StandIn {
         let text = response.body_mut().read_to_string().expect("the answer can be read");
         assert!(status.is_success(), "the stand-in refuses: {text}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("the stand-in answers {text:?}: {error}"))
+    }
+}
+
+/// Where the machines come from.
+struct Control {
+    url: String,
+    agent: ureq::Agent,
+}
+
+impl Account for Control {
+    fn machines(&self) -> Result<Vec<Machine>, String> {
+        #[derive(Deserialize)]
+        struct Machines {
+            instances: Vec<Machine>,
+        }
+        let answer = self.agent.get(format!("{}/_sandbox/instances", self.url)).call();
+        let mut answer = answer.map_err(|error| error.to_string())?;
+        let machines: Machines = answer.body_mut().read_json().map_err(|error| error.to_string())?;
+        Ok(machines.instances)
     }
 }
 

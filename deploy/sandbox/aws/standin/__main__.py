@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import ipaddress
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ def main() -> None:
     if options.parent_death:
         _end_with_parent()
     from standin.app import Application
+    from standin.ec2 import public_addresses
     from standin.machines.fleet import Machines, MachinesError
     from standin.machines.internet import AWS_PORT
     from standin.machines.network import INTERNET
@@ -38,6 +40,8 @@ def main() -> None:
         except NamespaceError as error:
             sys.exit(f"standin: cannot make network namespaces: {error}")
 
+    if options.public_range is not None:
+        public_addresses.draw_from(options.public_range)
     options.log.parent.mkdir(parents=True, exist_ok=True)
     with options.log.open("a", encoding="utf-8") as log:
         world = World(log, namespaces)
@@ -77,7 +81,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--parent-death", action="store_true", help="end when the thread that started it ends")
     parser.add_argument("--network-namespaces", action="store_true", help="make a network namespace for each VPC")
     parser.add_argument("--machines", type=Path, help="boot each instance, from the images in this folder; needs root")
+    parser.add_argument("--public-range", type=_range, help="range of the public addresses, such as 198.19.4.0/22")
     return parser.parse_args()
+
+
+def _range(text: str) -> ipaddress.IPv4Network:
+    network = ipaddress.IPv4Network(text)
+    if network.num_addresses < 4:
+        raise ValueError(f"{text} has no room for machines")
+    return network
 
 
 def _end_with_parent() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 
 from standin.calls import Answer
 from standin.ec2.instance_states import force_state
+from standin.ec2.inventory import instances
 from standin.ec2.lookup import find_instance
 from standin.ec2.status_checks import set_checks
 from standin.machines import control as machines_control
@@ -89,6 +90,12 @@ def _settings(world: World, path: list[str], query: dict[str, str], body: dict[s
     return world.settings.as_dict()
 
 
+def _list_instances(world: World, path: list[str], query: dict[str, str], body: dict[str, Any]) -> Any:
+    with world.lock:
+        world.lifecycle.advance()
+        return {"instances": instances(world.memory)}
+
+
 def _change_instance(world: World, path: list[str], query: dict[str, str], body: dict[str, Any]) -> Any:
     if len(path) != 2 or path[1] not in ("status", "state"):
         raise _Refused(404, "there are instances/ID/status and instances/ID/state")
@@ -129,6 +136,7 @@ _ROUTES: dict[tuple[str, str], Callable[[World, list[str], dict[str, str], dict[
     ("DELETE", "faults"): _remove_faults,
     ("PUT", "settings"): _change_settings,
     ("GET", "settings"): _settings,
+    ("GET", "instances"): _list_instances,
     ("POST", "instances"): _change_instance,
     ("GET", "machines"): _machines,
     ("POST", "machines"): _machines,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, TextIO
 
 from moto.ec2.models.instances import Instance
@@ -43,6 +44,7 @@ class World:
         self.lifecycle = Lifecycle(self.lock)
         self.lifecycle.before_change.append(self._keep_the_past)
         self.lifecycle.listeners.append(self._count_capacity)
+        self.lifecycle.listeners.append(self._note_boot)
 
     def reset(self) -> None:
         """Empties moto, the records, the faults and the settings. No machine is left then."""
@@ -75,6 +77,10 @@ class World:
             return
         if pool in self.settings.capacity:
             self.settings.capacity[pool] += change
+
+    def _note_boot(self, instance: Instance, old: str, new: str) -> None:
+        if new == "running" and old != "running":
+            self.memory.booted[instance.id] = time.time()
 
     def _keep_the_past(self, instance: Instance) -> None:
         if self.settings.stale_seconds:

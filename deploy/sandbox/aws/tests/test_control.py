@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import time
 import urllib.error
 from collections.abc import Callable
 from typing import Any
@@ -131,3 +133,42 @@ def test_wrong_wishes_for_instances(
         with pytest.raises(urllib.error.HTTPError) as caught:
             standin.control("POST", f"instances/{target}/{path}", body)
         assert caught.value.code == expected
+
+
+@pytest.mark.parametrize("user_data", ["#cloud-config", gzip.compress(b"#cloud-config")])
+def test_instances_are_listed_with_what_their_machines_need(
+    standin: StandIn, ec2: Any, network: Network, launch: Callable[..., list[str]], user_data: str | bytes
+) -> None:
+    tags = [{"ResourceType": "instance", "Tags": [{"Key": "rayward.dev/role", "Value": "head"}]}]
+    [machine] = launch(UserData=user_data, TagSpecifications=tags)
+    [shown] = standin.control("GET", "instances")["instances"]
+    described = instance(ec2, machine)
+    assert shown.pop("booted_at") <= time.time()
+    assert shown == {
+        "id": machine,
+        "state": "running",
+        "private_address": described["PrivateIpAddress"],
+        "public_address": described.get("PublicIpAddress"),
+        "vpc": network.vpc,
+        "user_data": "#cloud-config",
+        "tags": {"rayward.dev/role": "head"},
+    }
+    ec2.terminate_instances(InstanceIds=[machine])
+    [shown] = standin.control("GET", "instances")["instances"]
+    assert (shown["state"], shown["private_address"]) == ("terminated", None)
+
+
+def test_starts_and_reboots_are_boots(standin: StandIn, ec2: Any, launch: Callable[..., list[str]]) -> None:
+    [machine] = launch()
+
+    def booted() -> float:
+        [shown] = standin.control("GET", "instances")["instances"]
+        return float(shown["booted_at"])
+
+    first = booted()
+    assert booted() == first
+    ec2.reboot_instances(InstanceIds=[machine])
+    second = booted()
+    ec2.stop_instances(InstanceIds=[machine])
+    ec2.start_instances(InstanceIds=[machine])
+    assert first < second < booted()

@@ -94,6 +94,15 @@ def test_an_unknown_action_is_refused(standin: StandIn) -> None:
     connection.close()
 
 
+def test_public_addresses_come_from_the_range_that_was_given(tmp_path: Path) -> None:
+    process, standin = start("--log", str(tmp_path / "log"), "--public-range", "198.19.4.0/30")
+    ec2 = standin.client("ec2")
+    drawn = [ec2.allocate_address(Domain="vpc")["PublicIp"] for _ in range(3)]
+    assert drawn == ["198.19.4.1", "198.19.4.2", "198.19.4.1"]
+    process.terminate()
+    process.wait(5)
+
+
 @pytest.mark.skipif(not can_make_namespaces(), reason="this machine does not allow network namespaces")
 def test_each_vpc_has_a_namespace(tmp_path: Path) -> None:
     others = namespaces()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from standin.calls import Answer, Call
+from standin.ec2 import boots as boots
 from standin.ec2 import capacity as capacity
 from standin.ec2 import cidrs as cidrs
 from standin.ec2 import client_tokens as client_tokens

@@ -30,9 +30,13 @@ class Memory:
     #: Ids of the instances that have been running once.
     have_run: set[str] = field(default_factory=set)
 
+    #: When each instance booted last, as a Unix time.
+    booted: dict[str, float] = field(default_factory=dict)
+
     def clear(self) -> None:
         """Forgets everything."""
         self.tokens.clear()
         self.first_seen.clear()
         self.holding.clear()
         self.have_run.clear()
+        self.booted.clear()

@@ -20,15 +20,21 @@ from standin.errors import AwsError
 from standin.moto_backend import ec2
 from standin.world import World
 
-#: The network of RFC 2544, which no machine on the internet is in.
-_POOL = ipaddress.IPv4Network("198.18.0.0/15")
-#: The first addresses are those of services that machines find there.
-_positions = itertools.count(256)
+#: In the network of RFC 2544, which no machine on the internet is in.
+DEFAULT_RANGE = "198.19.0.0/16"
+_pool = ipaddress.IPv4Network(DEFAULT_RANGE)
+_positions = itertools.count()
+
+
+def draw_from(pool: ipaddress.IPv4Network) -> None:
+    """Takes new addresses from a range of the caller's. Stand-ins beside each other need one each."""
+    global _pool
+    _pool = pool
 
 
 def new_address() -> str:
     """A public address that nothing has had lately."""
-    return str(_POOL[next(_positions) % _POOL.num_addresses])
+    return str(_pool[1 + next(_positions) % (_pool.num_addresses - 2)])
 
 
 def elastic_of(interface: NetworkInterface) -> Any:
