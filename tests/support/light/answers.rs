@@ -131,12 +131,12 @@ pub(super) fn applications(state: &State, question: &Question<'_>) -> Value {
 pub(super) fn cluster_status(state: &State, ray: &Ray, question: &Question<'_>) -> Value {
     let load = state.load_of(question.head);
     let alive = ray.rows.iter().filter(|row| row.ended.is_none());
-    // Ray keys it by address.
+    // Without an autoscaler of its own, Ray keys it by node id.
     let by_node: BTreeMap<&str, Value> = alive
         .map(|row| {
             let used = load.cpus.get(&row.instance).copied().unwrap_or_default();
             let usage = json!({"CPU": [used, CPUS], "memory": [0.0, 2.3e10], "objectStoreMemory": [0.0, 2e8]});
-            (row.address.as_str(), usage)
+            (row.node_id.as_str(), usage)
         })
         .collect();
     let sum = |place: usize| {

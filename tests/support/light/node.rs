@@ -96,6 +96,7 @@ impl Node {
             "stage": stage, "message": message, "lines": lines,
             "sshSessions": self.ssh_sessions, "jupyterKernels": self.jupyter_kernels,
             "rayActive": stage == "running", "hasToken": self.token.is_some(),
+            "headAddress": self.head_address,
             "bootId": format!("{:08x}-0000-4000-8000-0{tail}", self.life.boot),
         })
     }

@@ -54,7 +54,7 @@ impl Row {
         let digest = Sha256::digest(format!("{} {started}", machine.id));
         Self {
             // Ray's ids have 28 bytes.
-            node_id: digest[..28].iter().map(|byte| format!("{byte:02x}")).collect(),
+            node_id: format!("{digest:x}")[..56].to_owned(),
             instance: machine.id.clone(),
             cluster: machine.cluster().to_owned(),
             group: machine.group().to_owned(),
