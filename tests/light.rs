@@ -2,12 +2,15 @@
 
 mod visitor;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_ec2::types::{InstanceNetworkInterfaceSpecification, InstanceType, ResourceType, Tag, TagSpecification};
+use rayward::bootstrap::{self, Worker};
+use rayward::validate::Software;
 use serde_json::{Value, json};
 
-use crate::support::fleet::{Machine, alive};
+use crate::support::fleet::{Machine, alive, head};
 use crate::support::light::Light;
 use crate::support::light::load::{Actor, Job, Load};
 use crate::support::light::manner::Manner;
@@ -44,9 +47,9 @@ impl Ground {
             .subnet
             .and_then(|subnet| subnet.subnet_id)
             .expect("an id");
-        for tags in [&[("role", "head")][..], &[("role", "worker"), ("group", "cpu")]] {
-            launch(&aws, &subnet, tags, &key.public).await;
-        }
+        launch(&aws, &subnet, None, &key.public).await;
+        let head = head(&aws).await.private_address;
+        launch(&aws, &subnet, Some(&head), &key.public).await;
         let machines = until("both run", PATIENCE, async || {
             let machines = alive(&aws).await;
             let run = machines
@@ -86,26 +89,44 @@ impl Ground {
     }
 }
 
-async fn launch(aws: &StandIn, subnet: &str, tags: &[(&str, &str)], key: &str) {
+/// Launches a head, or a worker of the head at an address.
+async fn launch(aws: &StandIn, subnet: &str, head: Option<&str>, key: &str) {
+    let mut tags = vec![("cluster-uid", UID)];
+    tags.extend(match head {
+        None => vec![("role", "head")],
+        Some(_) => vec![("role", "worker"), ("group", "cpu")],
+    });
     let mut specification = TagSpecification::builder().resource_type(ResourceType::Instance);
-    for (name, value) in tags.iter().chain(&[("cluster-uid", UID)]) {
-        specification = specification.tags(Tag::builder().key(format!("rayward.dev/{name}")).value(*value).build());
+    for (name, value) in tags {
+        specification = specification.tags(Tag::builder().key(format!("rayward.dev/{name}")).value(value).build());
     }
     let interface = InstanceNetworkInterfaceSpecification::builder()
         .device_index(0)
         .subnet_id(subnet)
         .associate_public_ip_address(true)
         .build();
-    let user_data = format!("#cloud-config\nusers: [{{name: rayward, ssh_authorized_keys: [\"{key}\"]}}]\n");
+    let software = Software {
+        ray_version: "2.59.1".to_owned(),
+        pip_packages: Vec::new(),
+        setup_script: None,
+    };
+    let worker = head.map(|head| Worker { group: "cpu", head });
+    let machine = bootstrap::Machine {
+        public_key: key,
+        worker,
+        cluster_uid: UID,
+        software: &software,
+        environment: &BTreeMap::new(),
+        ray_start_params: &BTreeMap::new(),
+    };
     let launch = aws
         .ec2()
         .run_instances()
         .image_id("ami-003c463c8207b4dfa")
         .instance_type(InstanceType::T2Medium);
     let launch = launch.min_count(1).max_count(1).network_interfaces(interface);
-    let launch = launch
-        .tag_specifications(specification.build())
-        .user_data(base64(&user_data));
+    let user_data = base64(&bootstrap::user_data(&machine));
+    let launch = launch.tag_specifications(specification.build()).user_data(user_data);
     launch.send().await.expect("a machine");
 }
 
@@ -185,10 +206,21 @@ async fn machines_join_with_the_token_and_tell_how_far_they_are() {
     let mut expected = vec![alive(&ground.head.id), alive(&ground.worker.id)];
     expected.sort();
     assert_eq!(seen, expected);
+    let (_, version) = visitor.get("/api/version", TOKEN).await.expect("an answer");
+    assert_eq!(version["ray_version"], "2.59.1");
     assert_eq!(visitor.get("/api/v0/nodes", "").await.expect("an answer").0, 401);
     assert_eq!(visitor.get("/api/v0/nodes", "wrong").await.expect("an answer").0, 403);
     assert_eq!(visitor.get("/api/gcs_healthz", "").await.expect("an answer").0, 200);
     assert_eq!(ground.light().calls(&ground.worker.id), [["token"]]);
+
+    assert_eq!(
+        worker.report().await["headAddress"],
+        ground.head.private_address.as_str()
+    );
+    worker.run("sudo rayward-node head-address 10.0.1.200", "").await;
+    assert_eq!(worker.report().await["stage"], "waiting-for-head");
+    let back = format!("sudo rayward-node head-address {}", ground.head.private_address);
+    worker.run(&back, "").await;
 
     ground.light().set_people(&ground.worker.id, 2, 1);
     let report = worker.report().await;

@@ -10,6 +10,8 @@ use super::manner::Manner;
 use super::ray::{Ray, Row, milliseconds};
 use super::state::State;
 
+/// The version of Ray on a machine whose user data names none.
+const RAY: &str = "2.60.0";
 /// CPUs of every machine.
 const CPUS: f64 = 2.0;
 
@@ -34,8 +36,13 @@ impl Question<'_> {
 }
 
 /// `/api/version`.
-pub(super) fn version(state: &State, ray: &Ray) -> Value {
-    json!({"version": "4", "ray_version": state.version, "ray_commit": "b7f4259e", "session_name": ray.session})
+pub(super) fn version(state: &State, ray: &Ray, question: &Question<'_>) -> Value {
+    let told = state
+        .nodes
+        .get(question.head)
+        .and_then(|head| head.machine.said("ray_version"));
+    let version = state.version.as_deref().or(told).unwrap_or(RAY);
+    json!({"version": "4", "ray_version": version, "ray_commit": "b7f4259e", "session_name": ray.session})
 }
 
 /// `/api/v0/nodes`.

@@ -14,7 +14,7 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Light;
 use super::answers::{self, Question};
@@ -41,7 +41,7 @@ enum Decision {
     End,
     /// No answer.
     Hang,
-    Answer(Option<Duration>, StatusCode, String, Option<Manner>),
+    Answer(Duration, StatusCode, String, Option<Manner>),
 }
 
 async fn answer(light: Arc<Light>, head: String, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
@@ -58,7 +58,7 @@ async fn answer(light: Arc<Light>, head: String, request: Request<Incoming>) -> 
         Decision::End => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
         Decision::Hang => std::future::pending().await,
         Decision::Answer(delay, status, text, manner) => {
-            tokio::time::sleep(delay.unwrap_or_default()).await;
+            tokio::time::sleep(delay).await;
             Ok(response(status, text, manner))
         }
     }
@@ -104,30 +104,27 @@ fn decide(light: &Light, head: &str, path: &str, query: &str, headers: &HeaderMa
             }
         }
         let question = Question { head, query, manner };
-        let body: Option<Value> = match path {
-            "/" | "/api/gcs_healthz" => return plain(StatusCode::OK, "success"),
-            "/api/authentication_mode" => Some(json!({"authentication_mode": "token"})),
-            "/api/version" => Some(answers::version(state, ray)),
-            "/api/v0/nodes" => Some(answers::nodes(state, ray, &question)),
-            "/api/jobs/" => Some(answers::jobs(state, ray, &question)),
-            "/api/v0/actors" => Some(answers::actors(state, ray, &question)),
-            "/api/serve/applications/" => Some(answers::applications(state, &question)),
-            "/api/cluster_status" => Some(answers::cluster_status(state, ray, &question)),
-            _ => None,
+        let text = match path {
+            "/" | "/api/gcs_healthz" => "success".to_owned(),
+            "/api/authentication_mode" => json!({"authentication_mode": "token"}).to_string(),
+            "/api/version" => answers::version(state, ray, &question).to_string(),
+            "/api/v0/nodes" => answers::nodes(state, ray, &question).to_string(),
+            "/api/jobs/" => answers::jobs(state, ray, &question).to_string(),
+            "/api/v0/actors" => answers::actors(state, ray, &question).to_string(),
+            "/api/serve/applications/" => answers::applications(state, &question).to_string(),
+            "/api/cluster_status" => answers::cluster_status(state, ray, &question).to_string(),
+            _ => return plain(StatusCode::NOT_FOUND, "404: Not Found"),
         };
         let delay = match manner {
-            Some(Manner::Slow(delay)) => Some(delay),
-            _ => None,
+            Some(Manner::Slow(delay)) => delay,
+            _ => Duration::ZERO,
         };
-        match body {
-            Some(body) => Decision::Answer(delay, StatusCode::OK, body.to_string(), manner),
-            None => plain(StatusCode::NOT_FOUND, "404: Not Found"),
-        }
+        Decision::Answer(delay, StatusCode::OK, text, manner)
     })
 }
 
 fn plain(status: StatusCode, text: &str) -> Decision {
-    Decision::Answer(None, status, text.to_owned(), None)
+    Decision::Answer(Duration::ZERO, status, text.to_owned(), None)
 }
 
 fn response(status: StatusCode, text: String, manner: Option<Manner>) -> Response<Body> {

@@ -54,6 +54,14 @@ impl Machine {
         self.state == "running"
     }
 
+    /// What its user data sets a shell variable of the bootstrap to, such as `head`, the address of a worker's head.
+    pub(crate) fn said(&self, variable: &str) -> Option<&str> {
+        let begin = format!("{variable}='");
+        let mut lines = self.user_data.lines();
+        let value = lines.find_map(|line| line.trim_start().strip_prefix(&begin)?.strip_suffix('\''));
+        value.filter(|value| !value.is_empty())
+    }
+
     /// Whether its user data lets in whoever has this public key, in OpenSSH's form.
     pub(crate) fn lets_in(&self, key: &str) -> bool {
         // Type and key alone: the comment is anybody's.

@@ -17,8 +17,8 @@ pub(crate) struct Node {
     /// Cancelled when this boot of it ends, and its connections with it.
     pub(crate) boot: CancellationToken,
     pub(crate) token: Option<String>,
-    /// Where it was told that its head is.
-    pub(crate) head_address: Option<Ipv4Addr>,
+    /// Where it was told that its head is, since its launch.
+    head_told: Option<Ipv4Addr>,
     pub(crate) ssh_sessions: u32,
     pub(crate) jupyter_kernels: u32,
     pub(crate) troubles: Vec<Lasting>,
@@ -53,6 +53,11 @@ impl Node {
         if self.machine.runs() && self.boot.is_cancelled() {
             self.boot = CancellationToken::new();
         }
+    }
+
+    /// Where it looks for its head: where it was told last, else where its user data says.
+    pub(crate) fn head_address(&self) -> Option<Ipv4Addr> {
+        self.head_told.or_else(|| self.machine.said("head")?.parse().ok())
     }
 
     /// Whether it has come so far that SSH answers.
@@ -96,7 +101,7 @@ impl Node {
             "stage": stage, "message": message, "lines": lines,
             "sshSessions": self.ssh_sessions, "jupyterKernels": self.jupyter_kernels,
             "rayActive": stage == "running", "hasToken": self.token.is_some(),
-            "headAddress": self.head_address,
+            "headAddress": self.head_address(),
             "bootId": format!("{:08x}-0000-4000-8000-0{tail}", self.life.boot),
         })
     }
@@ -116,7 +121,8 @@ impl Node {
 
     /// Takes the head's address. Another one than before starts Ray anew.
     pub(crate) fn take_head_address(&mut self, address: Ipv4Addr) {
-        let before = self.head_address.replace(address);
+        let before = self.head_address();
+        self.head_told = Some(address);
         if before.is_some_and(|before| before != address) {
             self.life.restarts += 1;
         }

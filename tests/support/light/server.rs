@@ -65,17 +65,23 @@ async fn take(stream: TcpStream) {
     ssh::serve(light, instance, stream).await;
 }
 
+/// The machine that was dialled.
 async fn find(dialled: Ipv4Addr) -> Option<(Arc<Light>, String)> {
     let lights: Vec<Arc<Light>> = {
         let lights = LIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
         lights.iter().filter_map(Weak::upgrade).collect()
     };
+    let at = |light: &Arc<Light>| light.with(|state| state.at_public(dialled));
+    if let Some(light) = lights.iter().find(|light| at(light).is_some()) {
+        light.look().await;
+        return at(light).map(|instance| (Arc::clone(light), instance));
+    }
     // Once more after a while: who dials may know of a machine what was not true yet when the account was asked last.
     for wait in [Duration::ZERO, FRESH] {
         tokio::time::sleep(wait).await;
         for light in &lights {
             light.look().await;
-            if let Some(instance) = light.with(|state| state.at_public(dialled)) {
+            if let Some(instance) = at(light) {
                 return Some((Arc::clone(light), instance));
             }
         }

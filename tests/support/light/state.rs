@@ -13,7 +13,7 @@ use super::timing::Timing;
 use super::trouble::{Lasting, Trouble, Until};
 
 /// See the module. It moves on when it is looked at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct State {
     /// By instance id.
     pub(crate) nodes: BTreeMap<String, Node>,
@@ -27,8 +27,8 @@ pub(crate) struct State {
     pub(crate) manners: Vec<Manners>,
     /// What is wrong with each machine that is launched from now on; empty: nothing.
     pub(crate) troubles_of_new: Vec<(Trouble, Until)>,
-    /// What `/api/version` says.
-    pub(crate) version: String,
+    /// What `/api/version` says, if not what the head's user data does.
+    pub(crate) version: Option<String>,
     pub(crate) counts: Counts,
 }
 
@@ -53,22 +53,6 @@ pub(crate) struct Call {
     pub(crate) instance: String,
     /// Name and arguments, without the token.
     pub(crate) words: Vec<String>,
-}
-
-impl Default for State {
-    fn default() -> Self {
-        Self {
-            nodes: BTreeMap::new(),
-            rays: BTreeMap::new(),
-            timing: Timing::default(),
-            load: Load::default(),
-            loads: BTreeMap::new(),
-            manners: Vec::new(),
-            troubles_of_new: Vec::new(),
-            version: "2.60.0".to_owned(),
-            counts: Counts::default(),
-        }
-    }
 }
 
 impl State {
@@ -137,13 +121,15 @@ impl State {
         workers.map(|(id, _)| id.clone()).collect()
     }
 
-    /// The head whose Ray answers where a worker looks for it: where it was told last, else anywhere in its cluster.
+    /// The head whose Ray answers where a worker looks for it; it may not know where.
     pub(crate) fn head_of(&self, worker: &str) -> Option<String> {
         let worker = self.nodes.get(worker)?;
         let is_it = |id: &&String| {
             self.nodes.get(*id).is_some_and(|head| {
                 head.machine.cluster() == worker.machine.cluster()
-                    && (worker.head_address.is_none() || worker.head_address == head.machine.private_address)
+                    && worker
+                        .head_address()
+                        .is_none_or(|address| Some(address) == head.machine.private_address)
             })
         };
         self.rays.keys().find(is_it).cloned()

@@ -29,7 +29,7 @@ impl Light {
 
     /// The version that Ray tells.
     pub(crate) fn set_version(&self, version: &str) {
-        self.with(|state| version.clone_into(&mut state.version));
+        self.with(|state| state.version = Some(version.to_owned()));
     }
 
     /// People on a machine.
