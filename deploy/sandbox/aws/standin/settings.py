@@ -19,7 +19,7 @@ class Settings:
     #: How long a terminated instance stays `shutting-down`.
     shutting_down_seconds: float = 0.5
     #: How long a machine may take to shut down for a reboot or its end before it is forced to (minutes on AWS).
-    patience_seconds: float = 10.0
+    patience_seconds: float = 20.0
     #: How long after a boot GetConsoleOutput shows what the machine says, unless it asks for the latest.
     console_seconds: float = 120.0
     #: How long a terminated instance is still described (about an hour on AWS).

@@ -6,8 +6,10 @@ https://docs.kernel.org/admin-guide/cgroup-v2.html
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +82,12 @@ class Cgroups:
             raise CgroupError("groups cannot be ended as a whole: that takes Linux 5.14 or newer")
         self._let_limit_memory()
 
+    @property
+    def limits_memory(self) -> bool:
+        """Whether what is made here can have a limit."""
+        limits = self._hierarchies.memory is not None and self._hierarchies.memory != self._hierarchies.unified
+        return limits or "memory" in (self.tops[0] / "cgroup.subtree_control").read_text().split()
+
     def adopt(self, name: str, process: int) -> None:
         """Puts a process into groups of its own, so that it ends with the machines."""
         for group in self.make(name):
@@ -97,20 +105,19 @@ class Cgroups:
 
     def kill(self, name: str) -> None:
         """Ends every process of a machine, frozen or not."""
-        with contextlib.suppress(FileNotFoundError):
+        with _if_it_is_there():
             (self.tops[0] / name / "cgroup.kill").write_text("1")
 
     def freeze(self, name: str, frozen: bool) -> None:
         """Stops the time of a machine, or lets it go on."""
-        with contextlib.suppress(FileNotFoundError):
+        with _if_it_is_there():
             (self.tops[0] / name / "cgroup.freeze").write_text("1" if frozen else "0")
 
     def is_frozen(self, name: str) -> bool:
         """Whether it was frozen."""
-        try:
+        with _if_it_is_there():
             return (self.tops[0] / name / "cgroup.freeze").read_text().strip() == "1"
-        except FileNotFoundError:
-            return False
+        return False
 
     def remove(self, name: str) -> None:
         """Removes the groups of a machine that has ended; they are busy for a moment after that."""
@@ -132,6 +139,18 @@ class Cgroups:
             for top in hierarchy.glob(PREFIX + "*"):
                 if _removed(top / KEEPER):
                     _removed(top)
+
+
+@contextlib.contextmanager
+def _if_it_is_there() -> Iterator[None]:
+    """Passes over a group that is gone, and one that goes while it is open."""
+    try:
+        yield
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise
 
 
 def _removed(group: Path) -> bool:

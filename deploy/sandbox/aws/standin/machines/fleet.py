@@ -6,6 +6,7 @@ import contextlib
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -76,6 +77,8 @@ class Machines:
         world.lifecycle.listeners.append(self._follow)
         world.lifecycle.is_on = self._is_on
         self._raise_inotify_limit()
+        if not cgroups.limits_memory:
+            _say("machines have all the memory there is: no control group here can limit it")
         packages = folder / "wheels"
         if packages.is_dir():
             cgroups.adopt("packages", serve_packages(INTERNET, packages).pid)
@@ -221,8 +224,11 @@ class Machines:
             try:
                 _INOTIFY.write_text(str(_INOTIFY_INSTANCES))
             except OSError:
-                self._world.recorder.note(
-                    f"fs.inotify.max_user_instances is {_INOTIFY.read_text().strip()} and cannot be raised here: "
-                    f"about every seventh of it is a machine. `sysctl -w fs.inotify.max_user_instances="
-                    f"{_INOTIFY_INSTANCES}` on the host raises it."
+                _say(
+                    f"fs.inotify.max_user_instances is {_INOTIFY.read_text().strip()} and cannot be raised from here; "
+                    f"a machine takes seven. On the host: sysctl fs.inotify.max_user_instances={_INOTIFY_INSTANCES}"
                 )
+
+
+def _say(what: str) -> None:
+    print(f"standin: {what}", file=sys.stderr, flush=True)

@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Vpc:
-    """A VPC 10.0.0.0/16 with a public and a private subnet; its group lets in its members, the web, and SSH from here."""
+    """A VPC 10.0.0.0/16 with a public and a private subnet; its group lets in members, the web, and SSH from here."""
 
     def __init__(self, ec2: Any) -> None:
         self.id: str = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,15 @@ def left_of(machine: str) -> list[Path]:
 
 def lives(machine: str) -> bool:
     return any("populated 1" in each.read_text() for each in Path("/sys/fs/cgroup").glob(f"**/{machine}/cgroup.events"))
+
+
+def test_a_boundary_that_is_told_to_end_leaves_nothing() -> None:
+    process = nested("wait")
+    machine = said(process)
+    assert left_of(machine) != []
+    process.terminate()
+    assert process.wait(15) == 128 + signal.SIGTERM
+    assert left_of(machine) == []
 
 
 def test_a_killed_stand_in_leaves_nothing_and_one_beside_it_lives() -> None:

@@ -74,7 +74,7 @@ def test_a_machine_that_hangs_is_rebooted_by_force(cloud: Cloud, worker: Machine
     cloud.standin.settings(patience_seconds=0.3)
     cloud.ec2.reboot_instances(InstanceIds=[worker.id])
     worker.boots_again(before)
-    cloud.standin.settings(patience_seconds=10)
+    cloud.standin.settings(patience_seconds=20)
 
 
 def test_a_machine_that_hangs_stays_stopping_until_it_is_forced(cloud: Cloud, worker: Machine) -> None:
