@@ -31,7 +31,7 @@ test: tools ## everything that guards main; what CI runs
 	@$(step) ruff "seconds" $(python) -m ruff check $(aws)
 	@$(step) ruff-format "seconds" $(python) -m ruff format --check $(aws)
 	@$(step) mypy "a minute" env --chdir=$(aws) $(python) -m mypy .
-	@$(step) --tests pytest "a minute" env --chdir=$(aws) $(inside) $(python) -m pytest
+	@$(step) --tests pytest "2 minutes" env --chdir=$(aws) $(inside) $(python) -m pytest
 	@echo "All of it is green."
 
 test-soak: export RAYWARD_TEST_KILLS := 40

@@ -115,9 +115,10 @@ class Cgroups:
 
     def is_frozen(self, name: str) -> bool:
         """Whether it was frozen."""
+        frozen = ""
         with _if_it_is_there():
-            return (self.tops[0] / name / "cgroup.freeze").read_text().strip() == "1"
-        return False
+            frozen = (self.tops[0] / name / "cgroup.freeze").read_text()
+        return frozen.strip() == "1"
 
     def remove(self, name: str) -> None:
         """Removes the groups of a machine that has ended; they are busy for a moment after that."""
