@@ -49,6 +49,8 @@ mod preflight;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod ray;
+#[cfg(test)]
 mod refused_looks;
 #[cfg(test)]
 mod rights;
