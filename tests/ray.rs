@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use rayward::ray::facts::{Blindness, Interest, Look, NodeState, Others, Signal, Stage};
-use rayward::ray::step::{Hands, MachineStep, StepAnswer};
+use rayward::ray::step::{MachineStep, StepAnswer};
 
 use crate::support::light::load::{Actor, Job, Load};
 use crate::support::light::manner::Manner;
@@ -51,8 +51,8 @@ async fn a_cluster_is_seen_over_one_kept_connection_with_at_most_seven_requests_
 }
 
 #[tokio::test]
-async fn whatever_keeps_ray_from_being_seen_is_told_as_what_it_is_and_is_never_idle() {
-    let mut ground = Ground::seen().await;
+async fn an_answer_that_is_late_torn_old_or_refused_is_told_as_what_it_is_and_is_never_idle() {
+    let ground = Ground::seen().await;
     let nodes = "/api/v0/nodes";
     let status = "/api/cluster_status";
     for (path, manner, reason) in [
@@ -82,6 +82,11 @@ async fn whatever_keeps_ray_from_being_seen_is_told_as_what_it_is_and_is_never_i
         ground.light.answer_well();
         ground.known().await;
     }
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_reached_or_asked_is_told_as_what_it_is_and_is_never_idle() {
+    let mut ground = Ground::seen().await;
     for (trouble, reason) in [
         (Trouble::Dashboard, "DashboardDown"),
         (Trouble::Gcs, "GcsDown"),

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::stream;
+use futures::{StreamExt, future::ready, stream};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
@@ -23,6 +23,8 @@ use super::trouble::Trouble;
 
 type Body = BoxBody<Bytes, io::Error>;
 
+/// How long the first half of an answer takes to leave.
+const FLUSH: Duration = Duration::from_millis(20);
 /// Paths that need no token.
 const OPEN: [&str; 3] = ["/", "/api/gcs_healthz", "/api/authentication_mode"];
 /// Paths that are answered while the GCS is dead.
@@ -144,7 +146,12 @@ fn response(status: StatusCode, text: String, manner: Option<Manner>) -> Respons
         Some(Manner::Half) => {
             let half = Bytes::from(text.clone().into_bytes()).slice(..text.len() / 2);
             let broken = io::Error::from(io::ErrorKind::ConnectionReset);
-            let parts = stream::iter([Ok(Frame::data(half)), Err(broken)]);
+            // What is sent last before an end is lost with it, unless it had time to leave.
+            let end = async move {
+                tokio::time::sleep(FLUSH).await;
+                Err(broken)
+            };
+            let parts = stream::once(ready(Ok(Frame::data(half)))).chain(stream::once(end));
             let body = BodyExt::boxed(StreamBody::new(parts));
             response.header(CONTENT_LENGTH, text.len()).body(body)
         }
