@@ -200,7 +200,7 @@ async fn use_is_told_by_its_signals_and_where_it_is() {
         actors: vec![Actor {
             class: "Keeper".into(),
             namespace: "mine".into(),
-            state: "ALIVE".into(),
+            state: "ALIVE",
         }],
         applications: vec!["app".into()],
         demand: vec![serde_json::json!([{"CPU": 1.0}, 4])],
