@@ -187,6 +187,20 @@ async fn a_machine_lets_in_the_key_of_its_user_data_and_nobody_else() {
 }
 
 #[tokio::test]
+async fn a_private_address_is_that_of_the_machine_whose_key_is_shown() {
+    let (one, two) = (Ground::start().await, Ground::start().await);
+    assert_eq!(one.head.private_address, two.head.private_address);
+    for ground in [&one, &two] {
+        let visitor = Visitor::enter(&ground.head.private_address, &ground.key).await;
+        let visitor = visitor.expect("the key opens one of them");
+        visitor.run("sudo rayward-node token", TOKEN).await;
+        assert_eq!(ground.light().calls(&ground.head.id), [["token"]]);
+    }
+    let stranger = Visitor::enter(&one.head.private_address, &Key::new()).await;
+    assert!(stranger.is_err());
+}
+
+#[tokio::test]
 async fn machines_join_with_the_token_and_tell_how_far_they_are() {
     let ground = Ground::start().await;
     let visitor = ground.visit().await;

@@ -2,14 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::light::Light;
 use super::light::machine::{Account, Machine};
+use super::light::{Light, Shining};
 use super::process::{Output, Process, command};
 use super::public_range::PublicRange;
 use super::wait::{PATIENCE, until};
@@ -21,7 +20,7 @@ pub(crate) const REGION: &str = "ap-southeast-1";
 /// What stands in for AWS: EC2, S3, SSM and STS on one loopback address. Ends when dropped. Its machines answer, too:
 /// see [`super::light`].
 pub(crate) struct StandIn {
-    light: Arc<Light>,
+    light: Shining,
     process: Process,
     url: String,
     calls_log: PathBuf,

@@ -20,14 +20,35 @@ mod steer;
 pub(crate) mod timing;
 pub(crate) mod trouble;
 
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use machine::Account;
+use node::Node;
 use state::State;
 
 /// How old an account's answer may be: machines change within tenths of a second.
 const FRESH: Duration = Duration::from_millis(50);
+
+/// Machines that answer. When it is dropped they are gone, and their addresses can be those of others.
+pub(crate) struct Shining(Arc<Light>);
+
+impl Deref for Shining {
+    type Target = Light;
+
+    fn deref(&self) -> &Light {
+        &self.0
+    }
+}
+
+impl Drop for Shining {
+    fn drop(&mut self) {
+        server::forget(&self.0);
+        self.0
+            .with(|state| state.nodes.values_mut().for_each(Node::end_connections));
+    }
+}
 
 /// The machines of one account.
 pub(crate) struct Light {
@@ -37,15 +58,15 @@ pub(crate) struct Light {
 }
 
 impl Light {
-    /// Answers for the machines of an account from now on, until it is dropped.
-    pub(crate) fn shine(account: impl Account + 'static) -> Arc<Self> {
+    /// Answers for the machines of an account from now on.
+    pub(crate) fn shine(account: impl Account + 'static) -> Shining {
         let light = Arc::new(Self {
             account: Box::new(account),
             state: Mutex::default(),
             asked: tokio::sync::Mutex::default(),
         });
         server::register(&light);
-        light
+        Shining(light)
     }
 
     /// Looks at the state or changes it, after what was due has happened.

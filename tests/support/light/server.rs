@@ -1,23 +1,30 @@
 //! The listener: one for all machines of the process.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
-use super::trouble::Trouble;
-use super::{FRESH, Light, ssh};
+use super::ssh::{self, Place};
+use super::{FRESH, Light};
 
-static LIGHTS: Mutex<Vec<Weak<Light>>> = Mutex::new(Vec::new());
+static LIGHTS: Mutex<Vec<Arc<Light>>> = Mutex::new(Vec::new());
 static LISTENER: OnceLock<()> = OnceLock::new();
 
 /// Answers for an account from now on.
 pub(super) fn register(light: &Arc<Light>) {
     LISTENER.get_or_init(listen);
-    let mut lights = LIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
-    lights.retain(|light| light.strong_count() > 0);
-    lights.push(Arc::downgrade(light));
+    lights().push(Arc::clone(light));
+}
+
+/// Answers for an account no more.
+pub(super) fn forget(light: &Arc<Light>) {
+    lights().retain(|each| !Arc::ptr_eq(each, light));
+}
+
+fn lights() -> MutexGuard<'static, Vec<Arc<Light>>> {
+    LIGHTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts to listen on every address inside the boundary, in a thread that outlives the runtimes of the tests.
@@ -46,50 +53,60 @@ async fn take(stream: TcpStream) {
     let Ok(IpAddr::V4(dialled)) = stream.local_addr().map(|address| address.ip()) else {
         return;
     };
-    let Some((light, instance)) = find(dialled).await else {
-        return;
-    };
     // Without it, the answers of the small packets of SSH wait for each other.
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    light.with(|state| state.counts.connections += 1);
-    if light.with(|state| {
-        state
-            .nodes
-            .get(&instance)
-            .is_some_and(|node| node.has(&Trouble::SshClosed))
-    }) {
+    if let Some(place) = at_public(dialled).await {
+        place.light.with(|state| state.counts.connections += 1);
+        place.serve(stream).await;
         return;
     }
-    ssh::serve(light, instance, stream).await;
+    let places = at_private(dialled);
+    for place in &places {
+        place.light.with(|state| state.counts.connections += 1);
+    }
+    if !places.is_empty() {
+        ssh::serve_one_of(places, dialled, stream).await;
+    }
 }
 
-/// The machine that was dialled.
-async fn find(dialled: Ipv4Addr) -> Option<(Arc<Light>, String)> {
-    let lights: Vec<Arc<Light>> = {
-        let lights = LIGHTS.lock().unwrap_or_else(PoisonError::into_inner);
-        lights.iter().filter_map(Weak::upgrade).collect()
+/// The machine with this public address.
+async fn at_public(dialled: Ipv4Addr) -> Option<Place> {
+    let lights = lights().clone();
+    let at = |light: &Arc<Light>| {
+        let instance = light.with(|state| state.at_public(dialled))?;
+        Some(Place {
+            light: Arc::clone(light),
+            instance,
+        })
     };
-    let at = |light: &Arc<Light>| light.with(|state| state.at_public(dialled));
     if let Some(light) = lights.iter().find(|light| at(light).is_some()) {
         light.look().await;
-        return at(light).map(|instance| (Arc::clone(light), instance));
+        return at(light);
     }
     // Once more after a while: who dials may know of a machine what was not true yet when the account was asked last.
     for wait in [Duration::ZERO, FRESH] {
         tokio::time::sleep(wait).await;
         for light in &lights {
             light.look().await;
-            if let Some(instance) = at(light) {
-                return Some((Arc::clone(light), instance));
+            if let Some(place) = at(light) {
+                return Some(place);
             }
         }
     }
-    // Private addresses repeat from account to account: a test that dials them takes some of its own.
-    let mut found = lights.iter().filter_map(|light| {
-        let instance = light.with(|state| state.at_private(dialled, None))?;
-        Some((Arc::clone(light), instance))
-    });
-    found.next().filter(|_| found.next().is_none())
+    None
+}
+
+/// The machines with this private address, in whatever network: they repeat from VPC to VPC.
+fn at_private(dialled: Ipv4Addr) -> Vec<Place> {
+    let of = |light: &Arc<Light>| {
+        let instances = light.with(|state| state.at_private(dialled, None));
+        let light = Arc::clone(light);
+        instances.into_iter().map(move |instance| Place {
+            light: Arc::clone(&light),
+            instance,
+        })
+    };
+    lights().iter().flat_map(of).collect()
 }

@@ -1,6 +1,7 @@
 //! SSH on a machine: who may sign in, programs, and ways through it.
 
 use std::collections::HashMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +13,12 @@ use russh::server::{Auth, ChannelOpenHandle, Config, Handler, Msg, Session, Veri
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, MethodKind, MethodSet};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::commands::reads_input;
+use super::node::Node;
 use super::trouble::Trouble;
 use super::{Light, dashboard};
 
@@ -38,42 +43,81 @@ pub(super) fn fingerprint(instance: &str, number: u32) -> String {
         .to_string()
 }
 
-/// Answers one connection to a machine, until it ends or the machine does. Boxed: a way through leads here again.
-pub(super) fn serve<S>(light: Arc<Light>, instance: String, stream: S) -> BoxFuture<'static, ()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    Box::pin(async move {
-        let known = light.with(|state| {
-            let node = state.nodes.get(&instance)?;
-            Some((node.host_keys, node.boot.clone(), node.has(&Trouble::SshSilent)))
-        });
-        let Some((number, boot, is_silent)) = known else { return };
-        if is_silent {
+/// A machine of an account.
+#[derive(Clone)]
+pub(super) struct Place {
+    pub(super) light: Arc<Light>,
+    pub(super) instance: String,
+}
+
+impl Place {
+    /// Asks something about the machine; `None` when it is gone.
+    fn ask<R>(&self, what: impl FnOnce(&Node) -> R) -> Option<R> {
+        self.light.with(|state| state.nodes.get(&self.instance).map(what))
+    }
+
+    fn has(&self, trouble: &Trouble) -> bool {
+        self.ask(|node| node.has(trouble)).unwrap_or_default()
+    }
+
+    /// Answers one connection to it, until the connection ends or the machine does.
+    pub(super) async fn serve(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        if self.has(&Trouble::SshClosed) {
+            return;
+        }
+        let Some((number, boot)) = self.ask(|node| (node.host_keys, node.boot.clone())) else {
+            return;
+        };
+        if self.has(&Trouble::SshSilent) {
             // The stream stays open, unread.
             boot.cancelled().await;
             return;
         }
-        light.calm(&instance).await;
-        let config = Config {
-            methods: MethodSet::from(&[MethodKind::PublicKey][..]),
-            auth_rejection_time: Duration::ZERO,
-            keys: vec![host_key(&instance, number)],
-            inactivity_timeout: None,
-            ..Config::default()
-        };
-        let visitor = Visitor {
-            light: Arc::clone(&light),
-            instance: instance.clone(),
-            programs: HashMap::new(),
-        };
+        self.light.calm(&self.instance).await;
+        let host_key = host_key(&self.instance, number);
+        serve(vec![self], host_key, stream).await;
+    }
+}
+
+/// Answers one connection to a private address that several machines have: the key that opens one of them decides. All
+/// have the host key of the address, since that is shown first.
+pub(super) async fn serve_one_of(places: Vec<Place>, address: Ipv4Addr, stream: TcpStream) {
+    serve(places, host_key(&address.to_string(), 0), stream).await;
+}
+
+/// Boxed: a way through a machine leads here again.
+fn serve<S>(places: Vec<Place>, host_key: PrivateKey, stream: S) -> BoxFuture<'static, ()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let config = Config {
+        methods: MethodSet::from(&[MethodKind::PublicKey][..]),
+        auth_rejection_time: Duration::ZERO,
+        keys: vec![host_key],
+        inactivity_timeout: None,
+        ..Config::default()
+    };
+    let (entered, boot) = oneshot::channel();
+    let visitor = Visitor {
+        places,
+        entered: Some(entered),
+        programs: HashMap::new(),
+    };
+    Box::pin(async move {
         let Ok(session) = run_stream(Arc::new(config), stream, visitor).await else {
             return;
         };
         let handle = session.handle();
+        let machine_ends = async {
+            match boot.await {
+                Ok(boot) => CancellationToken::cancelled(&boot).await,
+                // Nobody entered: the session ends by itself.
+                Err(_) => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = session => {}
-            () = boot.cancelled() => {
+            () = machine_ends => {
                 // It may have ended in this very moment.
                 let _ = handle.disconnect(Disconnect::ByApplication, "the machine goes down".into(), String::new()).await;
             }
@@ -93,20 +137,37 @@ impl Light {
 
 /// Somebody's connection to a machine.
 struct Visitor {
-    light: Arc<Light>,
-    instance: String,
+    /// The machine; before a key has decided, those that it may be. Never empty.
+    places: Vec<Place>,
+    /// Is told, once, what ends with the machine.
+    entered: Option<oneshot::Sender<CancellationToken>>,
     /// Programs that wait for the end of their input: the command line, and what came so far.
     programs: HashMap<ChannelId, (String, Vec<u8>)>,
 }
 
 impl Visitor {
-    fn may_enter(&self, user: &str, key: &PublicKey) -> bool {
+    fn here(&self) -> &Place {
+        &self.places[0]
+    }
+
+    /// Goes to the machine that the key opens.
+    fn enter(&mut self, user: &str, key: &PublicKey) -> bool {
         let key = key.to_openssh().unwrap_or_default();
-        let may = self.light.with(|state| {
-            let node = state.nodes.get(&self.instance)?;
-            Some(user == USER && node.machine.lets_in(&key) && !node.has(&Trouble::KeyRefused))
-        });
-        may.unwrap_or_default()
+        let opens = |place: &&Place| {
+            user == USER
+                && !place.has(&Trouble::KeyRefused)
+                && place.ask(|node| node.machine.lets_in(&key)).unwrap_or_default()
+        };
+        let Some(place) = self.places.iter().find(opens).cloned() else {
+            self.here().light.with(|state| state.counts.refused += 1);
+            return false;
+        };
+        if let Some((entered, boot)) = self.entered.take().zip(place.ask(|node| node.boot.clone())) {
+            // The connection may have ended in this very moment.
+            let _ = entered.send(boot);
+        }
+        self.places = vec![place];
+        true
     }
 
     async fn run(
@@ -116,10 +177,11 @@ impl Visitor {
         input: &[u8],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.light.calm(&self.instance).await;
-        self.light.look().await;
+        let Place { light, instance } = self.here();
+        light.calm(instance).await;
+        light.look().await;
         let input = String::from_utf8_lossy(input);
-        let outcome = self.light.with(|state| state.run(&self.instance, line, &input));
+        let outcome = light.with(|state| state.run(instance, line, &input));
         session.data(channel, outcome.output.into_bytes())?;
         if !outcome.errors.is_empty() {
             session.extended_data(channel, 1, outcome.errors.into_bytes())?;
@@ -134,11 +196,11 @@ impl Handler for Visitor {
     type Error = russh::Error;
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        if self.may_enter(user, key.public_key) {
-            return Ok(Auth::Accept);
-        }
-        self.light.with(|state| state.counts.refused += 1);
-        Ok(Auth::reject())
+        Ok(if self.enter(user, key.public_key) {
+            Auth::Accept
+        } else {
+            Auth::reject()
+        })
     }
 
     async fn channel_open_session(
@@ -190,37 +252,39 @@ impl Handler for Visitor {
         reply: ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), Self::Error> {
-        let light = Arc::clone(&self.light);
+        let Place { light, instance } = self.here().clone();
         light.look().await;
         if port == DASHBOARD && matches!(host, "127.0.0.1" | "localhost") {
             let listens = light.with(|state| {
-                let node = state.nodes.get(&self.instance);
-                state.rays.contains_key(&self.instance) && node.is_some_and(|node| !node.has(&Trouble::Dashboard))
+                let node = state.nodes.get(&instance);
+                state.rays.contains_key(&instance) && node.is_some_and(|node| !node.has(&Trouble::Dashboard))
             });
             if listens {
                 reply.accept().await;
                 let stream = TokioIo::new(channel.into_stream());
-                tokio::spawn(dashboard::serve(light, self.instance.clone(), stream));
+                tokio::spawn(dashboard::serve(light, instance, stream));
                 return Ok(());
             }
         }
         let worker = host.parse().ok().filter(|_| port == 22).and_then(|address| {
             light.with(|state| {
-                let vpc = state.nodes.get(&self.instance)?.machine.vpc.clone();
-                let worker = state.at_private(address, vpc.as_deref())?;
-                let node = state.nodes.get(&worker)?;
-                (!node.has(&Trouble::SshClosed)).then_some(worker)
+                let vpc = state.nodes.get(&instance)?.machine.vpc.clone();
+                state.at_private(address, vpc.as_deref()).into_iter().next()
             })
         });
-        let Some(worker) = worker else {
+        let worker = worker.map(|instance| Place {
+            light: Arc::clone(&light),
+            instance,
+        });
+        let Some(worker) = worker.filter(|worker| !worker.has(&Trouble::SshClosed)) else {
             reply.reject(ChannelOpenFailure::ConnectFailed).await;
             return Ok(());
         };
         light.with(|state| state.counts.inner_connections += 1);
         tokio::spawn(async move {
-            light.calm(&worker).await;
+            light.calm(&worker.instance).await;
             reply.accept().await;
-            serve(light, worker, channel.into_stream()).await;
+            worker.serve(channel.into_stream()).await;
         });
         Ok(())
     }

@@ -148,24 +148,25 @@ impl State {
         self.load_of(instance).cpus.get(instance).copied().unwrap_or_default()
     }
 
-    /// The machine that has an address now, by its public one, or else by its private one in a VPC.
+    /// The machine that has a public address now.
     pub(crate) fn at_public(&self, address: Ipv4Addr) -> Option<String> {
-        self.find(|node| node.machine.public_address == Some(address))
+        let has = |node: &Node| node.machine.public_address == Some(address);
+        self.up().find(|(_, node)| has(node)).map(|(id, _)| id.clone())
     }
 
-    /// The machine with a private address; in one VPC, if that is known.
-    pub(crate) fn at_private(&self, address: Ipv4Addr, vpc: Option<&str>) -> Option<String> {
-        self.find(|node| {
+    /// The machines that have a private address now, in one VPC or in all.
+    pub(crate) fn at_private(&self, address: Ipv4Addr, vpc: Option<&str>) -> Vec<String> {
+        let has = |node: &Node| {
             node.machine.private_address == Some(address) && (vpc.is_none() || node.machine.vpc.as_deref() == vpc)
-        })
+        };
+        self.up()
+            .filter(|(_, node)| has(node))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
-    fn find(&self, is_it: impl Fn(&Node) -> bool) -> Option<String> {
-        let mut found = self
-            .nodes
-            .iter()
-            .filter(|(_, node)| node.is_up(self.timing.boot) && is_it(node));
-        found.next().map(|(id, _)| id.clone())
+    fn up(&self) -> impl Iterator<Item = (&String, &Node)> {
+        self.nodes.iter().filter(|(_, node)| node.is_up(self.timing.boot))
     }
 
     /// In which manner a head answers a request, when not properly.
