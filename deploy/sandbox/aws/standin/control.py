@@ -38,6 +38,8 @@ def handle(world: World, method: str, environ: dict[str, Any], body: bytes) -> A
         return _json(refused.status, {"error": str(refused)})
     except (TypeError, ValueError) as error:
         return _json(400, {"error": str(error)})
+    except OSError as error:
+        return _json(500, {"error": str(error)})
 
 
 def _parse(body: bytes) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def act(machines: Machines, instance: str, action: str, body: dict[str, Any]) ->
 
 
 def _described(world: World, machines: Machines, machine: Machine) -> dict[str, Any]:
+    console = machines.console(machine.id, 0)[-_TAIL_BYTES:].decode(errors="replace")
     with world.lock:
         instance = find_instance(machine.id)
         interface = None if instance is None else instance.nics.get(0)
@@ -49,7 +50,7 @@ def _described(world: World, machines: Machines, machine: Machine) -> dict[str, 
             "leader": machine.leader,
             "plugged": machines.network.is_plugged(machine.id),
             "frozen": machines.cgroups.is_frozen(machine.id),
-            "console": machines.console(machine.id, 0)[-_TAIL_BYTES:].decode(errors="replace"),
+            "console": console,
         }
 
 

@@ -155,10 +155,7 @@ class Machine:
 
     def kill(self) -> bool:
         """Kills its first process, and with that all others. It stays as it is then, until it is rebooted."""
-        leader = self.leader
-        if leader is not None:
-            os.kill(leader, signal.SIGKILL)
-        return leader is not None
+        return self._signal(signal.SIGKILL)
 
     def _live(self) -> None:
         while True:
@@ -192,9 +189,19 @@ class Machine:
             or (self._reboot_by is not None and now >= self._reboot_by)
         ):
             self._house.cgroups.kill(self.id)
-        elif (off or self._reboot_by is not None) and (leader := self.leader) is not None:
-            os.kill(leader, _POWER_OFF if off else _REBOOT)
+        elif off or self._reboot_by is not None:
+            self._signal(_POWER_OFF if off else _REBOOT)
         return None
+
+    def _signal(self, number: int) -> bool:
+        """Sends its first process a signal; false when there is none."""
+        leader = self.leader
+        try:
+            if leader is not None:
+                os.kill(leader, number)
+        except ProcessLookupError:
+            return False
+        return leader is not None
 
     def _is_leaving(self) -> bool:
         return self._process is not None and (self._wish is not Wish.ON or self._reboot_by is not None)
