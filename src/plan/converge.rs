@@ -1,8 +1,8 @@
 //! The plan of a cluster that is to exist: each resource plans itself, in the order in which they need each other.
 
 use super::{
-    Action, Planner, Subject, delivery, fleet, fleet::Fleet, interest, launch::Ground, membership::Members, network,
-    suspend,
+    Action, Planner, Subject, delivery, fleet, fleet::Fleet, healing, interest, launch::Ground, membership::Members,
+    network, suspend,
 };
 use crate::{
     observe::Source,
@@ -45,13 +45,13 @@ fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     if planner.cluster().suspend {
         suspend::plan(planner, &fleet);
     } else if suspend::is_up(planner) {
-        bring_up(planner, ground, &fleet);
+        bring_up(planner, ground, &fleet, &members);
         delivery::plan(planner, &members);
     }
     planner.close_unwanted_launches();
 }
 
-fn bring_up<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet: &Fleet<'a>) {
+fn bring_up<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet: &Fleet<'a>, members: &Members<'_>) {
     // A new network that AWS refuses to finish would leave machines that nobody can use and somebody pays for.
     let observed = planner.observed();
     let recorded = observed
@@ -62,5 +62,8 @@ fn bring_up<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet: &Flee
     let is_new = fleet.all().next().is_none() && recorded.is_none() && observed.ledger.launches.is_empty();
     let ground = ground.filter(|_| !is_new || !planner.is_refused_for_long(Subject::Network));
     let head = head::plan(planner, ground, fleet);
-    workers::plan(planner, ground, fleet, head);
+    if head.is_some() {
+        healing::head(planner, members);
+    }
+    workers::plan(planner, ground, fleet, head, members);
 }

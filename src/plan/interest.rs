@@ -7,7 +7,7 @@ use super::{
     membership::{Member, Members},
 };
 use crate::{
-    api::Membership,
+    api::{ControllerAccess, IdleSignals, Membership},
     ray::facts::{Interest, Peer, Signal},
     resources::instance::InstanceState,
 };
@@ -18,11 +18,10 @@ use crate::{
 pub(super) fn interest(planner: &Planner<'_>, members: &Members<'_>) -> Interest {
     let head = members.head.as_ref().filter(|head| runs(head));
     let Some(head) = head else { return Interest::default() };
-    let reached_at = head
-        .machine
-        .public_address
-        .as_ref()
-        .or(head.machine.private_address.as_ref());
+    let reached_at = match planner.cluster().controller_access {
+        ControllerAccess::Public => &head.machine.public_address,
+        ControllerAccess::Private => &head.machine.private_address,
+    };
     let (mut closely, mut widely) = (Vec::new(), Vec::new());
     for worker in members.workers.values().filter(|worker| runs(worker)) {
         let Some(peer) = peer(worker, worker.machine.private_address.as_deref()) else {
@@ -36,12 +35,24 @@ pub(super) fn interest(planner: &Planner<'_>, members: &Members<'_>) -> Interest
         if is_well { &mut widely } else { &mut closely }.push(peer);
     }
     Interest {
-        head: peer(head, reached_at.map(String::as_str)),
+        head: peer(head, reached_at.as_deref()),
         closely,
         widely,
         accepted_host_key: planner.observed().wishes.accept_host_key.clone(),
-        people: BTreeSet::from([Signal::SshSession, Signal::JupyterKernel]),
+        people: people(planner.cluster().idle.signals),
     }
+}
+
+fn people(wanted: IdleSignals) -> BTreeSet<Signal> {
+    let signals = [
+        (wanted.ssh_sessions, Signal::SshSession),
+        (wanted.jupyter_kernels, Signal::JupyterKernel),
+    ];
+    signals
+        .into_iter()
+        .filter(|(counts, _)| *counts)
+        .map(|(_, signal)| signal)
+        .collect()
 }
 
 fn runs(member: &Member<'_>) -> bool {

@@ -170,6 +170,13 @@ fn groups_that_go_make_room_before_others_come_in_one_launch_each() {
     lab.cluster.groups = vec![group("big", 2), group("small", 1)];
     let reason = "group cpu is no longer in the spec";
     let lines = lab.lines();
+    let drains: Vec<String> = removed.iter().map(|id| format!("drain {id}: {reason}")).collect();
+    assert_eq!(lines, drains, "there is room for one of the others, and soon for all");
+    for action in lab.plan().actions {
+        lab.carry_out(&action);
+    }
+    lab.look();
+    let lines = lab.lines();
     assert_eq!(lines[0], format!("terminate {}: {reason}", removed.join(", ")));
     assert!(!lines.concat().contains("for big"), "there is room for one: {lines:?}");
     let done = lab.settle();

@@ -5,7 +5,11 @@ mod action;
 mod converge;
 mod deletion;
 mod delivery;
+pub mod failures;
 pub mod fleet;
+pub(crate) mod healing;
+#[cfg(test)]
+mod healing_tests;
 mod interest;
 pub mod launch;
 mod launch_cap;
@@ -27,6 +31,9 @@ pub mod pool;
 #[cfg(test)]
 mod properties;
 pub mod revision;
+pub(crate) mod scale_down;
+#[cfg(test)]
+mod scale_down_tests;
 #[cfg(test)]
 pub(crate) mod scenario;
 #[cfg(test)]

@@ -43,6 +43,10 @@ pub(crate) struct RayModel {
     pub failing: Option<String>,
     /// Why nothing of Ray is known, if so.
     pub unknown: Option<Blindness>,
+    /// What drains goes on for ever.
+    pub hangs_in_drain: bool,
+    /// Machines lose the token that they are given.
+    pub withhold_tokens: bool,
     /// Restarts of the head's Ray.
     pub sessions: u32,
     /// Where workers look for their head, if they tell.
@@ -100,12 +104,16 @@ impl RayModel {
             }
         };
         match action {
-            Action::Machine(MachineStep::GiveToken { instance_id }) => _ = self.tokens.insert(instance_id.clone()),
+            Action::Machine(MachineStep::GiveToken { instance_id }) if !self.withhold_tokens => {
+                self.tokens.insert(instance_id.clone());
+            }
             Action::Machine(MachineStep::RestartRay { instance_id, .. }) => {
                 self.kill(instance_id, at);
                 helped(self, instance_id, "RestartRay");
             }
-            Action::Machine(MachineStep::Drain { instance_id, .. }) => self.end(instance_id, at, true),
+            Action::Machine(MachineStep::Drain { instance_id, .. }) if !self.hangs_in_drain => {
+                self.end(instance_id, at, true)
+            }
             Action::Aws(Change::Instance(InstanceChange::Reboot { ids, .. })) => {
                 for id in ids {
                     self.kill(id, at);
@@ -233,7 +241,7 @@ impl RayModel {
         let has_token = self.tokens.contains(id);
         let is_broken = self.broken.contains(id);
         let report = Report {
-            stage: match (has_token, is_broken) {
+            stage: match (has_token, is_broken && self.failing.is_some()) {
                 (false, _) => Stage::WaitingForToken,
                 (true, true) => Stage::Failed,
                 (true, false) => Stage::Running,

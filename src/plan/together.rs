@@ -1,4 +1,4 @@
-//! Starting, stopping and terminating several machines: in one call, and in halves of it where AWS refused that. EC2
+//! Starting, stopping, rebooting and terminating several machines: in one call, and in halves of it where AWS refused that. EC2
 //! carries such a call out for all of its machines or for none (EC2 API reference, `TerminateInstances`), and one
 //! machine that is protected must not keep the others running.
 
@@ -61,6 +61,14 @@ impl Planner<'_> {
             ids: ids.into(),
             reason: reason.into(),
             absent_is_gone,
+        });
+    }
+
+    /// Plans to reboot machines.
+    pub(crate) fn reboot(&mut self, subject: Subject, ids: &[String], reason: &str) {
+        self.together(subject, ids, &|ids| InstanceChange::Reboot {
+            ids: ids.into(),
+            reason: reason.into(),
         });
     }
 

@@ -3,6 +3,7 @@
 use crate::{
     aws::advice::where_to_look,
     observe::{Refusal, Unseen},
+    ray::facts::Blindness,
 };
 
 /// How often in a row AWS may say that it does not know something before it counts as not there: with the delays
@@ -150,9 +151,95 @@ reasons! {
     ConfirmGone,
     /// The spec asks for what AWS does not have: an unknown subnet, a zone without this type.
     InvalidReference,
+    /// Machines are on their way into Ray.
+    Joining,
+    /// A machine whose Ray is gone is being brought back, or may come back by itself.
+    Healing,
+    /// Workers that are to go finish what runs on them.
+    Draining,
+    /// Nothing is decided about workers while the Ray of their head is not known.
+    HeadUnknown,
+    /// Ray could not be installed or started on the head.
+    BootstrapFailed,
+    /// Machine after machine of a group never joined Ray: no further one is launched.
+    RepeatedFailure,
+    /// All that may be done about the head was done, and its Ray is still not known.
+    HeadUnhealed,
+    /// Nobody has looked into Ray yet.
+    NotLooked,
+    /// The Secret with the key, or the token in it, is not there or cannot be read.
+    KeyMissing,
+    /// The controller has no way to the head.
+    NoWayIn,
+    /// No connection to the head.
+    Unreachable,
+    /// The head shows another SSH host key than at the first contact.
+    HostKeyChanged,
+    /// The head does not accept the controller's key.
+    AccessDenied,
+    /// Nothing answers at the dashboard's port of the head.
+    DashboardDown,
+    /// Ray's GCS on the head does not answer.
+    GcsDown,
+    /// Ray does not answer in time.
+    Slow,
+    /// Ray refuses the cluster's token.
+    TokenRefused,
+    /// An answer of Ray lacks a part.
+    Incomplete,
+    /// An answer of Ray is too old.
+    Stale,
+    /// An answer of Ray cannot be read.
+    Garbled,
+    /// Another cluster's head answers at the address of this one's.
+    WrongPeer,
+}
+
+impl From<&Blindness> for Reason {
+    fn from(why: &Blindness) -> Self {
+        match why {
+            Blindness::NotLooked => Self::NotLooked,
+            Blindness::KeyMissing => Self::KeyMissing,
+            Blindness::NoWayIn => Self::NoWayIn,
+            Blindness::Unreachable => Self::Unreachable,
+            Blindness::HostKeyChanged { .. } => Self::HostKeyChanged,
+            Blindness::AccessDenied => Self::AccessDenied,
+            Blindness::DashboardDown => Self::DashboardDown,
+            Blindness::GcsDown => Self::GcsDown,
+            Blindness::Slow => Self::Slow,
+            Blindness::TokenRefused => Self::TokenRefused,
+            Blindness::Incomplete => Self::Incomplete,
+            Blindness::Stale => Self::Stale,
+            Blindness::Garbled => Self::Garbled,
+            Blindness::WrongPeer => Self::WrongPeer,
+        }
+    }
 }
 
 impl Reason {
+    /// Whether it says that something could not be seen, rather than that something is not so.
+    #[must_use]
+    pub fn is_unseen(self) -> bool {
+        matches!(
+            self,
+            Self::NotObserved
+                | Self::LookRefused
+                | Self::HeadUnknown
+                | Self::NotLooked
+                | Self::KeyMissing
+                | Self::NoWayIn
+                | Self::Unreachable
+                | Self::HostKeyChanged
+                | Self::AccessDenied
+                | Self::Slow
+                | Self::TokenRefused
+                | Self::Incomplete
+                | Self::Stale
+                | Self::Garbled
+                | Self::WrongPeer
+        )
+    }
+
     /// Whether nothing goes on until a person acts.
     #[must_use]
     pub fn needs_person(self) -> bool {
@@ -168,6 +255,15 @@ impl Reason {
                 | Self::ForeignResource
                 | Self::BucketHoldsData
                 | Self::InvalidReference
+                | Self::BootstrapFailed
+                | Self::RepeatedFailure
+                | Self::HeadUnhealed
+                | Self::KeyMissing
+                | Self::NoWayIn
+                | Self::HostKeyChanged
+                | Self::AccessDenied
+                | Self::TokenRefused
+                | Self::WrongPeer
         )
     }
 }

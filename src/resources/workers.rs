@@ -1,17 +1,22 @@
 //! The workers: per group as many machines as asked for, never more, the pending ones counted.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     plan::{
         Action, Finding, Planner, Reason, Subject,
+        failures::Trial,
         fleet::Fleet,
+        healing::{self, Healing},
         launch::{Ground, Need, Subnet},
+        membership::{Member, Members},
         placement::has_other_disk,
         revision::{of_head, revision},
+        scale_down,
     },
+    ray::step::MachineStep,
     resources::{
         Change,
         instance::{Instance, InstanceChange, InstanceState},
@@ -20,19 +25,26 @@ use crate::{
 };
 
 /// Plans all groups, those of the spec and those that were removed from it: first what goes, then what comes.
-pub(crate) fn plan(planner: &mut Planner<'_>, ground: Option<&Ground>, fleet: &Fleet<'_>, head: Option<&Instance>) {
+pub(crate) fn plan<'a>(
+    planner: &mut Planner<'a>,
+    ground: Option<&Ground>,
+    fleet: &Fleet<'a>,
+    head: Option<&Instance>,
+    members: &Members<'_>,
+) {
     let cluster = planner.cluster();
     for (name, machines) in &fleet.workers {
         if cluster.groups.iter().all(|group| group.name != *name) {
-            let ids: Vec<String> = machines.iter().map(|machine| machine.id.clone()).collect();
             let reason = format!("group {name} is no longer in the spec");
-            planner.terminate(Subject::Workers, &ids, &reason);
+            scale_down::let_go(planner, members, machines, &reason);
         }
     }
     let mut missing = Vec::new();
+    let mut healing = Healing::of(members);
     for group in &cluster.groups {
         let machines = fleet.workers.get(&group.name).map_or(&[][..], Vec::as_slice);
-        missing.push(tend(planner, group, machines, head));
+        let lacking = tend(planner, group, machines, head, members, &mut healing);
+        missing.push(hold_back(planner, group, machines, members, lacking));
     }
     let mut room = Room::of(planner, fleet);
     for (group, missing) in std::iter::zip(&cluster.groups, missing) {
@@ -79,11 +91,13 @@ impl Room {
         Self {
             unplaced: fleet.unassigned.len(),
             free: asked.saturating_sub(placed + fleet.unassigned.len() + unseen),
-            more_soon: planner
-                .plan
-                .actions
-                .iter()
-                .any(|action| matches!(action, Action::Aws(Change::Instance(InstanceChange::Terminate { .. })))),
+            more_soon: planner.plan.actions.iter().any(|action| {
+                matches!(
+                    action,
+                    Action::Aws(Change::Instance(InstanceChange::Terminate { .. }))
+                        | Action::Machine(MachineStep::Drain { .. })
+                )
+            }),
         }
     }
 
@@ -104,35 +118,52 @@ impl Room {
 }
 
 /// Plans for the machines that a group has; returns how many it misses.
-fn tend(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], head: Option<&Instance>) -> usize {
-    let (faulty, healthy): (Vec<&Instance>, Vec<&Instance>) =
-        machines.iter().partition(|machine| fault(planner, machine).is_some());
-    for machine in &faulty {
-        let fault = fault(planner, machine).unwrap_or_default();
-        planner.find(Finding::repaired(
-            &machine.id,
-            format!("worker of group {} {fault}", group.name),
-        ));
-        planner.terminate(Subject::Workers, std::slice::from_ref(&machine.id), &fault);
+fn tend<'a>(
+    planner: &mut Planner<'a>,
+    group: &WorkerGroup,
+    machines: &[&'a Instance],
+    head: Option<&Instance>,
+    members: &Members<'_>,
+    healing: &mut Healing,
+) -> usize {
+    let mut faulty: Vec<(&Instance, String)> = Vec::new();
+    let mut healthy: Vec<&Instance> = Vec::new();
+    for machine in machines {
+        match fault(planner, machine) {
+            Some(fault) => faulty.push((machine, fault)),
+            None => healthy.push(machine),
+        }
     }
     let wanted = group.replicas as usize;
-    let surplus = surplus(&healthy, wanted);
-    if !surplus.is_empty() {
-        let ids: Vec<String> = surplus.iter().map(|machine| machine.id.clone()).collect();
-        let reason = format!(
-            "group {} has {} machines, {wanted} are asked for",
-            group.name,
-            healthy.len()
-        );
-        planner.terminate(Subject::Workers, &ids, &reason);
+    let leaving = scale_down::leaving(members, &healthy, wanted);
+    let gone: BTreeSet<&str> = leaving.iter().map(|machine| machine.id.as_str()).collect();
+    if !leaving.is_empty() {
+        let reason = if healthy.len() > wanted {
+            format!(
+                "group {} has {} machines, {wanted} are asked for",
+                group.name,
+                healthy.len()
+            )
+        } else {
+            format!("group {} had too many machines, and its Ray was drained", group.name)
+        };
+        scale_down::let_go(planner, members, &leaving, &reason);
     }
     let kept: Vec<&Instance> = healthy
         .iter()
-        .filter(|machine| !surplus.contains(machine))
+        .filter(|machine| !gone.contains(machine.id.as_str()))
         .copied()
         .collect();
     bring_up(planner, Subject::Workers, &kept);
     outdated(planner, group, &kept, head);
+    faulty.extend(healing::workers(planner, members, healing, &kept));
+    for (machine, fault) in &faulty {
+        planner.find(Finding::repaired(
+            &machine.id,
+            format!("worker of group {} {fault}", group.name),
+        ));
+        planner.terminate(Subject::Workers, std::slice::from_ref(&machine.id), fault);
+    }
 
     let unseen = planner.unseen(Some(&group.name));
     // A faulty machine counts until it is on its way out, which its termination makes it within this very pass.
@@ -143,7 +174,48 @@ fn tend(planner: &mut Planner<'_>, group: &WorkerGroup, machines: &[&Instance], 
             format!("machines of group {} are changing", group.name),
         );
     }
-    wanted.saturating_sub(kept.len() + faulty.len() + unseen)
+    wanted.saturating_sub(machines.len() + unseen)
+}
+
+/// How many of the machines that a group misses may be launched although its last ones never joined Ray.
+fn hold_back(
+    planner: &mut Planner<'_>,
+    group: &WorkerGroup,
+    machines: &[&Instance],
+    members: &Members<'_>,
+    missing: usize,
+) -> usize {
+    let (observed, inputs) = (planner.observed(), planner.inputs);
+    let trial = Trial {
+        members,
+        generation: inputs.cluster.generation,
+        limits: inputs.limits,
+        now: inputs.now,
+    };
+    let mut recorded = observed.recorded.worker_groups.iter();
+    let recorded = recorded.find(|recorded| recorded.name == group.name);
+    let failures = trial.failures(recorded.and_then(|recorded| recorded.failures.as_ref()), machines);
+    let is_new = |machine: &&&Instance| members.worker(&machine.id).is_some_and(Member::never_joined);
+    let is_tried = machines.iter().any(|machine| is_new(&machine)) || planner.unseen(Some(&group.name)) > 0;
+    let Some((failures, hold)) = failures.and_then(|failures| {
+        let hold = trial.hold(Some(&failures), is_tried)?;
+        Some((failures, hold))
+    }) else {
+        return missing;
+    };
+    if missing > hold.room {
+        let message = format!(
+            "{} machines of group {} in a row never joined Ray: {}. No further one is launched but one every {} min: \
+             correct what the spec says of them (rayVersion, pipPackages, setupScript, environment, rayStartParams)",
+            failures.count,
+            group.name,
+            failures.message,
+            inputs.limits.launch_window.as_secs() / 60,
+        );
+        planner.wait(Subject::Workers, Reason::RepeatedFailure, message);
+        planner.check_in(hold.next_try.max(Duration::from_secs(1)));
+    }
+    missing.min(hold.room)
 }
 
 fn launch(
@@ -236,23 +308,6 @@ fn limit(planner: &Planner<'_>) -> SignedDuration {
     SignedDuration::try_from(planner.inputs.limits.launch_pending).unwrap_or(SignedDuration::MAX)
 }
 
-/// Which machines go when there are more than `wanted`: those that do not run first, then the newest.
-fn surplus<'a>(machines: &[&'a Instance], wanted: usize) -> Vec<&'a Instance> {
-    if machines.len() <= wanted {
-        return Vec::new();
-    }
-    let mut ordered: Vec<&Instance> = machines.to_vec();
-    ordered.sort_by_cached_key(|machine| {
-        (
-            machine.state != InstanceState::Running,
-            machine.launch(),
-            machine.launched_at,
-            machine.id.clone(),
-        )
-    });
-    ordered.split_off(wanted)
-}
-
 /// Plans to start what was stopped, and waits for what is between two states.
 pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[&Instance]) {
     let in_state = |state| {
@@ -278,8 +333,8 @@ pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[
             .filter(|machine| machine.state == InstanceState::Pending)
             .map(|machine| machine.launched_at)
             .min();
-        let age = oldest.map_or(std::time::Duration::ZERO, |at| planner.since(at));
-        planner.check_in(limit.saturating_sub(age) + std::time::Duration::from_secs(1));
+        let age = oldest.map_or(Duration::ZERO, |at| planner.since(at));
+        planner.check_in(limit.saturating_sub(age) + Duration::from_secs(1));
     }
     let stopping = machines
         .iter()

@@ -231,8 +231,8 @@ fn worst<'a>(waits: impl Iterator<Item = &'a Waiting>) -> Option<(&'static str, 
     let mut waits: Vec<&Waiting> = waits.collect();
     let weight = |reason: Reason| match reason {
         reason if reason.needs_person() => 0,
-        Reason::DependencyPending => 2,
-        Reason::NotObserved => 3,
+        Reason::DependencyPending | Reason::Joining => 2,
+        Reason::NotObserved | Reason::NotLooked | Reason::HeadUnknown => 3,
         _ => 1,
     };
     waits.sort_by_key(|waiting| weight(waiting.reason));
@@ -264,8 +264,8 @@ fn joined(messages: impl Iterator<Item = String>) -> String {
 
 /// What a reason makes of a condition: false, but for what nobody could look at.
 fn holds_not(reason: &str) -> Option<bool> {
-    let unseen = [Reason::NotObserved, Reason::LookRefused].map(Reason::name);
-    (!unseen.contains(&reason)).then_some(false)
+    let mut unseen = Reason::ALL.iter().filter(|reason| reason.is_unseen());
+    (!unseen.any(|unseen| unseen.name() == reason)).then_some(false)
 }
 
 fn network(facts: &Facts<'_>) -> Draft {

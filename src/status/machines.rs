@@ -8,6 +8,7 @@ use crate::{
     observe::Source,
     plan::{
         Finding, Outcome,
+        failures::Trial,
         fleet::Fleet,
         membership::{Member, Members},
         revision::{made_from, of_head},
@@ -97,17 +98,21 @@ pub(super) fn worker_groups(
         .iter()
         .map(|group| (group.name.as_str(), group.replicas));
     let specified: Vec<(&str, u32)> = specified.collect();
+    let before = |name: &str| inputs.previous.worker_groups.iter().find(|group| group.name == name);
     if let Source::Unknown(_) = inputs.observed.inventory.instance.swept {
-        let before = |(name, desired): (&str, u32)| {
-            let known = inputs.previous.worker_groups.iter().find(|group| group.name == name);
-            WorkerGroupStatus {
-                name: name.into(),
-                desired,
-                ..known.cloned().unwrap_or_default()
-            }
+        let known = |(name, desired): (&str, u32)| WorkerGroupStatus {
+            name: name.into(),
+            desired,
+            ..before(name).cloned().unwrap_or_default()
         };
-        return specified.into_iter().map(before).collect();
+        return specified.into_iter().map(known).collect();
     }
+    let trial = Trial {
+        members,
+        generation: inputs.cluster.generation,
+        limits: inputs.limits,
+        now: inputs.now,
+    };
     let removed = fleet.workers.keys().map(String::as_str);
     let removed = removed.filter(|name| specified.iter().all(|(specified, _)| specified != name));
     let all: Vec<(&str, u32)> = specified.iter().copied().chain(removed.map(|name| (name, 0))).collect();
@@ -126,7 +131,7 @@ pub(super) fn worker_groups(
             joined: count(&|machine| has_joined(members, machine)),
             pending: count(&|machine| machine.state == InstanceState::Pending),
             outdated: count(&|machine| outdated.contains(machine.id.as_str())),
-            failures: None,
+            failures: trial.failures(before(name).and_then(|group| group.failures.as_ref()), machines),
             machines: machines
                 .iter()
                 .map(|machine| worker(inputs, machine, members))

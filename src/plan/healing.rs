@@ -1,0 +1,12 @@
+//! The ladders on which machines are healed: restart Ray on the machine, reboot it, and, of a worker, replace it. One
+//! step a machine and [`RayLimits::heal_window`](super::RayLimits), each with its reason; a machine that came back and
+//! stayed for as long begins anew at the bottom. What EC2 itself says of a machine (terminated, impaired, pending for
+//! too long) is no matter of ladders: see [`crate::resources::workers::fault`].
+//!
+//! Nothing is decided about workers while the head is not known.
+
+mod head;
+mod workers;
+
+pub(crate) use head::head;
+pub(crate) use workers::{Healing, workers};

@@ -1,0 +1,301 @@
+//! The ladders of a head whose machine runs and whose Ray is not known. A head is never replaced for that: its disk is
+//! the user's.
+//!
+//! | What is seen | What is done |
+//! |---|---|
+//! | it boots, within its join time | it is waited for |
+//! | SSH works, and the dashboard, the GCS or Ray's unit is down | after a grace in which the machine's own supervision acts: restart Ray, then reboot, then it is told |
+//! | no SSH for `unknown_timeout`, and the fault is not likely to be ours | one reboot if `head.whenUnreachable` says so, then it is told |
+//! | slow, half, old or garbled answers | it is waited for: it may be at work |
+//! | no way in, another host key or peer, a refused key or token | a person is told what to do; none of it is mended by a reboot |
+//!
+//! The fault may be ours while no other head answers either, and, where there is no other, while AWS does not.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{
+    api::WhenUnreachable,
+    plan::{
+        Action, Planner, Reason, Subject,
+        membership::{Member, Members, Ray},
+    },
+    ray::{
+        facts::{Blindness, Others, Report, Stage},
+        step::{MachineStep, RESTART_RAY},
+    },
+};
+
+/// A head whose Ray is not known.
+struct Trouble<'a> {
+    id: &'a str,
+    why: &'a Blindness,
+    message: &'a str,
+    since: Timestamp,
+    lasted: Duration,
+    member: &'a Member<'a>,
+}
+
+/// What is done about it.
+enum Verdict {
+    Wait(Reason, String, Option<Duration>),
+    RestartRay(String),
+    Reboot(String),
+}
+
+/// Plans what is done about a head whose Ray is not known; nothing while it is, or while its machine does not run.
+pub(crate) fn head(planner: &mut Planner<'_>, members: &Members<'_>) {
+    let (
+        Some(member),
+        Ray::Unknown {
+            why,
+            message,
+            since,
+            lasted,
+        },
+    ) = (&members.head, members.ray)
+    else {
+        return;
+    };
+    let has_address = planner.plan.interest.head.is_some();
+    let trouble = Trouble {
+        id: &member.machine.id,
+        why: if has_address { why } else { &Blindness::NoWayIn },
+        message: if has_address {
+            message
+        } else {
+            "it has no address of the kind that network.controllerAccess names"
+        },
+        since,
+        lasted,
+        member,
+    };
+    let verdict = trouble.verdict(planner);
+    let is_booting = matches!(verdict, Verdict::Wait(Reason::Joining, ..));
+    match verdict {
+        Verdict::Wait(reason, message, check) => {
+            planner.wait(Subject::Head, reason, message);
+            if let Some(check) = check {
+                planner.check_in(check);
+            }
+        }
+        Verdict::RestartRay(reason) => {
+            let step = MachineStep::RestartRay {
+                instance_id: trouble.id.to_owned(),
+                reason,
+            };
+            planner.act(Subject::Head, Action::Machine(step));
+        }
+        Verdict::Reboot(reason) => planner.reboot(Subject::Head, &[trouble.id.to_owned()], &reason),
+    }
+    if planner.cluster().groups.iter().any(|group| group.replicas > 0) {
+        let (reason, message) = if is_booting {
+            (
+                Reason::DependencyPending,
+                "the workers wait for the head's Ray".to_owned(),
+            )
+        } else {
+            let message = format!(
+                "nothing is decided about workers while the Ray of their head {} is not known",
+                trouble.id
+            );
+            (Reason::HeadUnknown, message)
+        };
+        planner.wait(Subject::Workers, reason, message);
+    }
+}
+
+impl Trouble<'_> {
+    fn verdict(&self, planner: &Planner<'_>) -> Verdict {
+        match self.why {
+            Blindness::NoWayIn | Blindness::HostKeyChanged { .. } | Blindness::KeyMissing | Blindness::WrongPeer => {
+                self.told(planner, None)
+            }
+            _ => self.boot(planner).unwrap_or_else(|| self.ladder(planner)),
+        }
+    }
+
+    /// While it boots and installs Ray, and where that failed.
+    fn boot(&self, planner: &Planner<'_>) -> Option<Verdict> {
+        let report = self.member.known_report();
+        let time = planner.inputs.limits.ray.join_timeout;
+        let began = self.member.step.map_or(self.since, |step| step.at.max(self.since));
+        let lasted = planner.since(began);
+        let words = || report.map_or_else(|| "booting".to_owned(), Report::words);
+        let was_known = self.member.joined_time.is_some();
+        if !was_known && report.is_some_and(|report| report.stage == Stage::Failed) {
+            let message = format!(
+                "{}: {}. It is tried again by itself; what the spec got wrong (rayVersion, pipPackages, setupScript, \
+                 environment, head.image) takes another head: correct it, then terminate {} to have it replaced",
+                self.id,
+                words(),
+                self.id
+            );
+            return Some(Verdict::Wait(Reason::BootstrapFailed, message, None));
+        }
+        let is_on_its_way = match report.map(|report| report.stage) {
+            Some(Stage::Running | Stage::WaitingForHead | Stage::Failed) => false,
+            Some(_) => true,
+            // Before it was ever seen nobody can tell a machine that boots from one that cannot be reached.
+            None => !was_known && self.member.step.is_none(),
+        };
+        (is_on_its_way && lasted < time).then(|| {
+            let message = format!("{}: {}", self.id, words());
+            Verdict::Wait(Reason::Joining, message, Some(time.saturating_sub(lasted)))
+        })
+    }
+
+    fn ladder(&self, planner: &Planner<'_>) -> Verdict {
+        let report = self.member.known_report();
+        let is_inactive = report.is_some_and(|report| !report.ray_active);
+        match self.why {
+            Blindness::DashboardDown | Blindness::GcsDown => self.revive(planner),
+            Blindness::Slow | Blindness::Incomplete | Blindness::Stale | Blindness::Garbled if is_inactive => {
+                self.revive(planner)
+            }
+            Blindness::Unreachable => self.reach(planner),
+            _ => self.told(planner, None),
+        }
+    }
+
+    /// SSH works, and its Ray does not.
+    fn revive(&self, planner: &Planner<'_>) -> Verdict {
+        let limits = &planner.inputs.limits.ray;
+        let is_reached = self.member.known_report().is_some();
+        let Some(step) = self.member.step else {
+            let (grace, next) = if is_reached {
+                (limits.lost_after, RESTART_RAY)
+            } else {
+                (limits.heal_window, "Reboot")
+            };
+            if self.lasted < grace {
+                return self.told(planner, Some(grace.saturating_sub(self.lasted)));
+            }
+            let reason = format!(
+                "its Ray is down ({}) since {}: {}",
+                self.why.name(),
+                self.since,
+                self.message
+            );
+            return if next == RESTART_RAY {
+                Verdict::RestartRay(reason)
+            } else {
+                Verdict::Reboot(reason)
+            };
+        };
+        let left = limits.heal_window.saturating_sub(planner.since(step.at));
+        match step.step.as_str() {
+            _ if !left.is_zero() => self.healing(planner, &step.step, step.at, left),
+            RESTART_RAY => Verdict::Reboot(format!(
+                "a restart of its Ray did not help: {}: {}",
+                self.why.name(),
+                self.message
+            )),
+            _ => self.unhealed("its Ray was restarted and its machine rebooted, and Ray is still down"),
+        }
+    }
+
+    /// No connection reaches it.
+    fn reach(&self, planner: &Planner<'_>) -> Verdict {
+        let (limits, observed) = (&planner.inputs.limits.ray, planner.observed());
+        let rebooted = self.member.step.filter(|step| step.step != RESTART_RAY);
+        if let Some(step) = rebooted {
+            let left = limits.unknown_timeout.saturating_sub(planner.since(step.at));
+            return if left.is_zero() {
+                self.unhealed("it was rebooted, and still cannot be reached")
+            } else {
+                self.healing(planner, &step.step, step.at, left)
+            };
+        }
+        if self.lasted < limits.unknown_timeout {
+            return self.told(planner, Some(limits.unknown_timeout.saturating_sub(self.lasted)));
+        }
+        if planner.cluster().head.when_unreachable == WhenUnreachable::Keep {
+            return self.unhealed("it cannot be reached, and head.whenUnreachable is Keep");
+        }
+        let is_perhaps_ours = match observed.ray.others {
+            Others::Answering => false,
+            Others::Silent => true,
+            Others::None => observed.machine_sweep_age > planner.inputs.limits.consistency_window,
+        };
+        if is_perhaps_ours {
+            return self.told(planner, None);
+        }
+        Verdict::Reboot(format!("it cannot be reached since {}: {}", self.since, self.message))
+    }
+
+    fn healing(&self, planner: &Planner<'_>, step: &str, at: Timestamp, left: Duration) -> Verdict {
+        let message = format!("{}, after {step} at {at}", self.words(planner));
+        Verdict::Wait(Reason::Healing, message, Some(left))
+    }
+
+    /// Nothing more is done about it.
+    fn unhealed(&self, what: &str) -> Verdict {
+        let message = format!(
+            "{}: {what}, since {}: {}{}. It is not replaced, because its disk is yours: look at it, or terminate it \
+             to have a new head at the same address",
+            self.id,
+            self.since,
+            self.message,
+            self.failure()
+        );
+        Verdict::Wait(Reason::HeadUnhealed, message, None)
+    }
+
+    fn told(&self, planner: &Planner<'_>, check: Option<Duration>) -> Verdict {
+        Verdict::Wait(self.why.into(), self.words(planner), check)
+    }
+
+    /// Since when, why, and what a person can do.
+    fn words(&self, planner: &Planner<'_>) -> String {
+        let known = format!("the Ray of {} is not known since {}", self.id, self.since);
+        format!("{known}: {}{}{}", self.message, self.failure(), self.advice(planner))
+    }
+
+    /// What failed on the machine itself, if it says so.
+    fn failure(&self) -> String {
+        let report = self.member.known_report();
+        let failed = report.filter(|report| report.stage == Stage::Failed);
+        failed.map_or_else(String::new, |failed| format!("; {}", failed.words()))
+    }
+
+    fn advice(&self, planner: &Planner<'_>) -> String {
+        let name = &planner.cluster().id.name;
+        match self.why {
+            Blindness::NoWayIn => ". The controller needs port 22 of the head: let network.adminCidrs or the flag \
+                                   --egress-cidrs name the address that it comes from, and network.controllerAccess \
+                                   the address of the head that it can reach"
+                .into(),
+            Blindness::Unreachable => ". If the controller comes from an address that neither network.adminCidrs nor \
+                                       the flag --egress-cidrs names, it is not let in"
+                .into(),
+            Blindness::HostKeyChanged { shown } => format!(
+                ". Somebody may stand in between. If the key {shown} is right, say so: kubectl annotate --overwrite \
+                 raycluster {name} rayward.dev/accept-host-key={shown}"
+            ),
+            Blindness::KeyMissing => format!(". Restore the Secret {name}-ssh: the machines know no other key"),
+            Blindness::AccessDenied => format!(
+                ". The machine does not know the key of the Secret {name}-ssh: restore that key, or terminate {} to \
+                 have a new head",
+                self.id
+            ),
+            Blindness::TokenRefused => format!(
+                ". Its Ray runs with another token than ray-token of the Secret {name}-ssh: restore that, or restart \
+                 rayward-ray.service on the head"
+            ),
+            Blindness::WrongPeer => {
+                ". Another machine answers at its address: see to it that network.controllerAccess \
+                                     names an address that leads to this cluster"
+                    .into()
+            }
+            Blindness::NotLooked
+            | Blindness::DashboardDown
+            | Blindness::GcsDown
+            | Blindness::Slow
+            | Blindness::Incomplete
+            | Blindness::Stale
+            | Blindness::Garbled => String::new(),
+        }
+    }
+}

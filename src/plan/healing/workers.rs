@@ -1,0 +1,194 @@
+//! The ladder of a worker.
+//!
+//! A worker that was in Ray and is lost climbs it: restart Ray, reboot, replace. The restart is left out where SSH does
+//! not reach the machine; then the reboot waits for [`RayLimits::heal_window`](crate::plan::RayLimits) instead, since
+//! the machine may be booting. A worker that never was in Ray is replaced once its join time is over, and what it said
+//! is kept first (see [`crate::plan::failures`]).
+//!
+//! A lost worker does no work for Ray, so that no step costs any. Where more than half of the workers are lost at once,
+//! their head or the network is the likelier cause, and they may all come back with it: then restarts and reboots go
+//! on, but at most a tenth of the workers, and one at the least, is being replaced at a time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use crate::{
+    api::Membership,
+    plan::{
+        Action, Planner, Reason, Subject,
+        failures::{has_failed, words},
+        membership::{Member, Members, Ray},
+    },
+    ray::step::{MachineStep, RESTART_RAY},
+    resources::instance::Instance,
+};
+
+/// How soon after the status was written the next pass follows.
+const WRITTEN: Duration = Duration::from_secs(1);
+
+/// How many workers may still be replaced in this pass because Ray lost them.
+#[derive(Debug)]
+pub(crate) struct Healing {
+    replacements: usize,
+}
+
+impl Healing {
+    /// For all groups of a cluster.
+    pub(crate) fn of(members: &Members<'_>) -> Self {
+        let running = || members.workers.values().filter(|worker| worker.membership.is_some());
+        let lost = running().filter(|worker| worker.missing_since.is_some() && !worker.never_joined());
+        let all = running().count();
+        if lost.count() * 2 <= all {
+            return Self {
+                replacements: usize::MAX,
+            };
+        }
+        let on_the_way = members.workers.values();
+        let on_the_way = on_the_way.filter(|worker| worker.never_joined() && !has_failed(worker));
+        Self {
+            replacements: (all / 10).max(1).saturating_sub(on_the_way.count()),
+        }
+    }
+}
+
+/// What is done about a worker.
+enum Rung {
+    /// It is waited for, and why.
+    Wait(Reason, String, Duration),
+    RestartRay(String),
+    Reboot(&'static str),
+    /// It was in Ray once.
+    Replace(String),
+    /// It never was.
+    GiveUp(String),
+}
+
+/// Plans the next step of each of a group's workers; returns those that are to be replaced, and why.
+pub(crate) fn workers<'a>(
+    planner: &mut Planner<'a>,
+    members: &Members<'_>,
+    healing: &mut Healing,
+    kept: &[&'a Instance],
+) -> Vec<(&'a Instance, String)> {
+    if !matches!(members.ray, Ray::Known(_)) {
+        return Vec::new();
+    }
+    let mut waits: BTreeMap<(Reason, String), Vec<&str>> = BTreeMap::new();
+    let mut reboots: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut replaced = Vec::new();
+    let groups = &planner.observed().recorded.worker_groups;
+    let noted = groups.iter().filter_map(|group| group.failures.as_ref());
+    let noted: BTreeSet<&str> = noted
+        .flat_map(|failures| &failures.machines)
+        .map(String::as_str)
+        .collect();
+    for machine in kept {
+        let is_noted = noted.contains(machine.id.as_str());
+        let member = members.worker(&machine.id);
+        let Some(rung) = member.and_then(|member| rung(planner, member, is_noted)) else {
+            continue;
+        };
+        match rung {
+            Rung::Wait(reason, message, check) => {
+                planner.check_in(check);
+                waits.entry((reason, message)).or_default().push(&machine.id);
+            }
+            Rung::RestartRay(reason) => {
+                let step = MachineStep::RestartRay {
+                    instance_id: machine.id.clone(),
+                    reason,
+                };
+                planner.act(Subject::Workers, Action::Machine(step));
+            }
+            Rung::Reboot(reason) => reboots.entry(reason).or_default().push(machine.id.clone()),
+            Rung::GiveUp(reason) => replaced.push((*machine, reason)),
+            Rung::Replace(reason) if healing.replacements > 0 => {
+                healing.replacements -= 1;
+                replaced.push((*machine, reason));
+            }
+            Rung::Replace(reason) => {
+                let message = format!("{reason}; most workers are lost at once, so they are replaced a few at a time");
+                waits.entry((Reason::Healing, message)).or_default().push(&machine.id);
+            }
+        }
+    }
+    for (reason, ids) in reboots {
+        planner.reboot(Subject::Workers, &ids, reason);
+    }
+    for ((reason, message), ids) in waits {
+        planner.wait(Subject::Workers, reason, format!("{}: {message}", ids.join(", ")));
+    }
+    replaced
+}
+
+/// What is to be done about one worker; nothing while it is well, or going.
+fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Rung> {
+    let limits = &planner.inputs.limits.ray;
+    let missing = member.missing_since?;
+    let lasted = planner.since(missing);
+    match member.membership? {
+        Membership::Joining => Some(wait(planner, member, lasted)),
+        Membership::Lost if member.never_joined() => Some(give_up(planner, member, is_noted)),
+        Membership::Lost => {
+            let is_reached = member.known_report().is_some();
+            Some(match member.step.map(|step| step.step.as_str()) {
+                None if is_reached => Rung::RestartRay(format!("Ray has not listed it as alive since {missing}")),
+                None if lasted >= limits.heal_window => Rung::Reboot("Ray lost it, and it cannot be reached over SSH"),
+                None => Rung::Wait(
+                    Reason::Healing,
+                    "Ray lost it, and it cannot be reached over SSH: rebooted if it does not come back".into(),
+                    limits.heal_window.saturating_sub(lasted),
+                ),
+                Some(RESTART_RAY) => Rung::Reboot("Ray lost it, and a restart of Ray did not bring it back"),
+                Some(_) => Rung::Replace("did not come back into Ray after a reboot".into()),
+            })
+        }
+        Membership::Joined | Membership::Draining | Membership::Drained | Membership::Unknown => None,
+    }
+}
+
+/// A worker on its way into Ray.
+fn wait(planner: &Planner<'_>, member: &Member<'_>, lasted: Duration) -> Rung {
+    let limits = &planner.inputs.limits.ray;
+    let told = member.words().unwrap_or_else(|| "starting".into());
+    if let Some(step) = member.step {
+        let message = format!("{} at {}; {told}", step.step, step.at);
+        return Rung::Wait(
+            Reason::Healing,
+            message,
+            limits.heal_window.saturating_sub(planner.since(step.at)),
+        );
+    }
+    let patience = if member.node.is_some() {
+        limits.lost_after
+    } else {
+        limits.join_timeout
+    };
+    let (reason, message) = if member.never_joined() {
+        (Reason::Joining, told)
+    } else {
+        (
+            Reason::Healing,
+            format!("left Ray, and may come back by itself; {told}"),
+        )
+    };
+    Rung::Wait(reason, message, patience.saturating_sub(lasted))
+}
+
+/// A worker that never came into Ray: what it said stands in the status before it goes.
+fn give_up(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Rung {
+    if is_noted {
+        return Rung::GiveUp(format!(
+            "never joined Ray within {} s: {}",
+            planner.inputs.limits.ray.join_timeout.as_secs(),
+            words(member)
+        ));
+    }
+    let message = format!(
+        "never joined Ray, and is replaced once this is written down: {}",
+        words(member)
+    );
+    Rung::Wait(Reason::Joining, message, WRITTEN)
+}

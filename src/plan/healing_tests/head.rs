@@ -1,0 +1,203 @@
+//! The head.
+
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    api::{ControllerAccess, Phase, WhenUnreachable},
+    ray::facts::{Blindness, Others},
+    resources::instance::InstanceState,
+};
+
+#[test]
+fn a_dead_ray_is_restarted_then_its_machine_rebooted_then_told() {
+    for why in [Blindness::DashboardDown, Blindness::GcsDown] {
+        let mut lab = joined_lab();
+        let head = head(&lab);
+        lab.ray.unknown = Some(why.clone());
+        assert_eq!(lab.pass_for(75), Vec::<String>::new(), "its supervision acts first");
+        assert_eq!(reason(&lab, Subject::Head), Some(Reason::from(&why)));
+        let done = lab.pass_for(15);
+        assert_eq!(done.len(), 1, "{done:?}");
+        assert!(done[0].starts_with(&format!("restart Ray on {head}: its Ray is down ({})", why.name())));
+        assert_eq!(lab.pass_for(165), Vec::<String>::new());
+        let done = lab.pass_for(15);
+        assert_eq!(done.len(), 1, "{done:?}");
+        assert!(done[0].starts_with(&format!("reboot {head}: a restart of its Ray did not help")));
+        assert_eq!(lab.pass_for(165), Vec::<String>::new());
+        assert_eq!(lab.pass_for(7200), Vec::<String>::new(), "its disk is the user's");
+        assert_eq!(reason(&lab, Subject::Head), Some(Reason::HeadUnhealed));
+        assert_eq!(lab.observed.recorded.phase, Some(Phase::Stalled));
+        // It comes back, stays, and falls again: the first step comes first.
+        lab.ray.unknown = None;
+        lab.pass_for(240);
+        assert_eq!(lab.observed.recorded.phase, Some(Phase::Ready));
+        lab.ray.unknown = Some(why);
+        let done = lab.pass_for(90);
+        assert!(done[0].starts_with("restart Ray"), "{done:?}");
+    }
+}
+
+/// A lab whose head cannot be reached.
+fn unreachable_lab(others: Others) -> Scenario {
+    let mut lab = joined_lab();
+    lab.ray.others = others;
+    lab.ray.unreachable.insert(head(&lab));
+    lab
+}
+
+#[test]
+fn a_head_that_cannot_be_reached_is_rebooted_once_and_then_told() {
+    for others in [Others::Answering, Others::None] {
+        let mut lab = unreachable_lab(others);
+        let head = head(&lab);
+        assert_eq!(lab.pass_for(600), Vec::<String>::new());
+        assert_eq!(reason(&lab, Subject::Head), Some(Reason::Unreachable));
+        let done = lab.pass_for(15);
+        assert_eq!(done.len(), 1, "{done:?}");
+        assert!(
+            done[0].starts_with(&format!("reboot {head}: it cannot be reached since")),
+            "{done:?}"
+        );
+        assert_eq!(lab.pass_for(7200), Vec::<String>::new(), "once");
+        assert_eq!(reason(&lab, Subject::Head), Some(Reason::HeadUnhealed));
+    }
+}
+
+#[test]
+fn a_head_is_not_rebooted_where_the_fault_may_be_ours_or_the_spec_says_so() {
+    let mut lab = unreachable_lab(Others::Silent);
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new());
+    assert_eq!(reason(&lab, Subject::Head), Some(Reason::Unreachable));
+
+    let mut lab = unreachable_lab(Others::None);
+    lab.observed.machine_sweep_age = Duration::from_mins(2);
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new());
+    assert_eq!(
+        reason(&lab, Subject::Head),
+        Some(Reason::Unreachable),
+        "AWS does not answer either"
+    );
+
+    let mut lab = unreachable_lab(Others::Answering);
+    lab.cluster.head.when_unreachable = WhenUnreachable::Keep;
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new());
+    let told = waits(&lab, Subject::Head);
+    assert_eq!(told[0].0, Reason::HeadUnhealed);
+    assert!(told[0].1.contains("head.whenUnreachable is Keep"), "{told:?}");
+}
+
+#[test]
+fn what_a_reboot_does_not_mend_is_told_with_what_to_do() {
+    let cases = [
+        (Blindness::NoWayIn, "--egress-cidrs"),
+        (Blindness::NoWayIn, "network.controllerAccess"),
+        (Blindness::NoWayIn, "network.adminCidrs"),
+        (
+            Blindness::HostKeyChanged {
+                shown: "SHA256:x".into(),
+            },
+            "rayward.dev/accept-host-key=SHA256:x",
+        ),
+        (Blindness::KeyMissing, "lab-ssh"),
+        (Blindness::AccessDenied, "lab-ssh"),
+        (Blindness::TokenRefused, "ray-token"),
+        (Blindness::WrongPeer, "network.controllerAccess"),
+    ];
+    for (why, what) in cases {
+        let mut lab = joined_lab();
+        lab.ray.others = Others::Answering;
+        lab.ray.unknown = Some(why.clone());
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{why:?}");
+        let told = waits(&lab, Subject::Head);
+        assert_eq!(told[0].0, Reason::from(&why));
+        assert!(told[0].0.needs_person() && told[0].1.contains(what), "{told:?}");
+        assert!(told[0].1.contains("is not known since 2026-"), "{told:?}");
+        assert_eq!(lab.observed.recorded.phase, Some(Phase::Stalled));
+    }
+}
+
+#[test]
+fn a_head_without_an_address_for_the_controller_has_no_way_in() {
+    let mut lab = Scenario::lab();
+    lab.run();
+    lab.cluster.controller_access = ControllerAccess::Public;
+    let id = head(&lab);
+    lab.machine_mut(&id).public_address = None;
+    lab.ray.unknown = Some(Blindness::NotLooked);
+    lab.pass();
+    assert_eq!(reason(&lab, Subject::Head), Some(Reason::NoWayIn));
+    lab.cluster.controller_access = ControllerAccess::Private;
+    let address = lab.plan().interest.head.map(|head| head.address.to_string());
+    assert_eq!(address.as_deref(), Some("10.0.1.10"));
+}
+
+#[test]
+fn a_slow_head_may_be_at_work() {
+    for why in [
+        Blindness::Slow,
+        Blindness::Incomplete,
+        Blindness::Stale,
+        Blindness::Garbled,
+    ] {
+        let mut lab = joined_lab();
+        lab.ray.others = Others::Answering;
+        lab.ray.unknown = Some(why.clone());
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{why:?}");
+        // But where its unit is down, that is why.
+        lab.ray.broken.insert(head(&lab));
+        let done = lab.pass_for(15);
+        assert!(done[0].starts_with("restart Ray"), "{why:?}: {done:?}");
+    }
+}
+
+#[test]
+fn a_head_that_boots_is_on_its_way_and_its_stage_is_told() {
+    let mut lab = Scenario::lab();
+    lab.ray.unknown = Some(Blindness::DashboardDown);
+    lab.run();
+    let id = head(&lab);
+    lab.ray.tokens.remove(&id);
+    lab.ray.withhold_tokens = true;
+    lab.pass();
+    assert_eq!(
+        waits(&lab, Subject::Head),
+        [(Reason::Joining, format!("{id}: waiting for the cluster's token"))]
+    );
+    assert_eq!(reason(&lab, Subject::Workers), Some(Reason::DependencyPending));
+    assert_eq!(lab.observed.recorded.phase, Some(Phase::Provisioning));
+    assert_eq!(
+        lab.observed.recorded.head.as_ref().unwrap().message.as_deref(),
+        Some("waiting for the cluster's token")
+    );
+}
+
+#[test]
+fn a_head_that_cannot_be_set_up_is_told_with_its_last_lines_and_kept() {
+    let mut lab = Scenario::lab();
+    lab.ray.unknown = Some(Blindness::DashboardDown);
+    lab.run();
+    lab.ray.failing = Some("pip: no such version 9.9.9".into());
+    lab.ray.broken.insert(head(&lab));
+    lab.pass();
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new());
+    let told = waits(&lab, Subject::Head);
+    assert_eq!(told[0].0, Reason::BootstrapFailed);
+    assert!(
+        told[0].1.contains("pip: no such version 9.9.9") && told[0].1.contains("terminate"),
+        "{told:?}"
+    );
+    assert_eq!(lab.observed.recorded.phase, Some(Phase::Stalled));
+}
+
+#[test]
+fn a_stopped_head_is_started_and_its_time_begins_then() {
+    let mut lab = unreachable_lab(Others::Answering);
+    lab.pass_for(540);
+    let id = head(&lab);
+    lab.machine_mut(&id).state = InstanceState::Stopped;
+    let done = lab.pass_for(15);
+    assert_eq!(done, [format!("start {id}")]);
+    assert_eq!(lab.pass_for(300), Vec::<String>::new());
+    assert_eq!(reason(&lab, Subject::Head), Some(Reason::Joining));
+}

@@ -1,0 +1,113 @@
+//! Workers that never were in Ray.
+
+use super::*;
+use crate::{api::Phase, resources::instance::InstanceState};
+
+/// A lab whose new workers fail.
+fn failing_lab() -> Scenario {
+    let mut lab = Scenario::lab();
+    lab.limits.launch_cap_factor = 100;
+    lab.ray.failing = Some("setup.sh: exit 1".into());
+    lab.run();
+    lab.pass();
+    lab
+}
+
+fn launches(done: &[String]) -> usize {
+    done.iter().filter(|line| line.starts_with("launch")).count()
+}
+
+#[test]
+fn a_worker_that_never_joins_is_replaced_once_what_it_said_is_written_down() {
+    let mut lab = failing_lab();
+    let workers = lab.live(WORKER);
+    assert_eq!(lab.pass_for(585), Vec::<String>::new());
+    assert_eq!(
+        waits(&lab, Subject::Workers),
+        [(Reason::Joining, format!("{}: setup.sh: exit 1", workers.join(", ")))]
+    );
+    let worker = &lab.observed.recorded.worker_groups[0].machines[0];
+    assert_eq!(worker.message.as_deref(), Some("setup.sh: exit 1"));
+    lab.now += jiff::SignedDuration::from_secs(15);
+    let plan = lab.plan();
+    assert_eq!(plan.actions, [], "first it is written down");
+    assert_eq!(plan.next_check, Some(std::time::Duration::from_secs(1)));
+    lab.pass();
+    let failures = lab.observed.recorded.worker_groups[0].failures.clone().unwrap();
+    assert_eq!((failures.count, failures.message.as_str()), (2, "setup.sh: exit 1"));
+    assert_eq!(failures.machines, workers);
+    lab.ray.failing = None;
+    let done = lab.pass_for(15);
+    let reason = "never joined Ray within 600 s: setup.sh: exit 1";
+    assert!(
+        done.contains(&format!("terminate {}: {reason}", workers[0])),
+        "{done:?}"
+    );
+    assert_eq!(launches(&done), 1, "both in one call: {done:?}");
+    lab.pass_for(30);
+    assert_eq!(lab.observed.recorded.phase, Some(Phase::Ready));
+    assert_eq!(
+        lab.observed.recorded.worker_groups[0].failures, None,
+        "one that joins begins anew"
+    );
+}
+
+#[test]
+fn the_same_fault_on_machine_after_machine_ends_the_replacing_and_is_told() {
+    let mut lab = failing_lab();
+    let done = lab.pass_for(2 * 3600);
+    assert_eq!(launches(&done[..done.len().min(8)]), 1, "two, then two more: {done:?}");
+    assert!(lab.live(WORKER).len() <= 1);
+    let (reason, message) = waits(&lab, Subject::Workers)
+        .into_iter()
+        .find(|(reason, _)| reason.needs_person())
+        .unwrap();
+    assert_eq!(reason, Reason::RepeatedFailure);
+    assert!(
+        message.contains("setup.sh: exit 1") && message.contains("setupScript"),
+        "{message}"
+    );
+    assert_eq!(lab.observed.recorded.phase, Some(Phase::Stalled));
+    // One an hour is tried, and what is joined or in Ray is never touched.
+    let launched: usize = launches(&done);
+    assert_eq!(launched, 1 + 1, "{done:?}");
+}
+
+#[test]
+fn another_spec_or_a_lost_status_begins_anew() {
+    let begin: [fn(&mut Scenario); 2] = [
+        |lab| lab.cluster.generation += 1,
+        |lab| lab.observed.recorded.worker_groups.clear(),
+    ];
+    for begin in begin {
+        let mut lab = failing_lab();
+        lab.pass_for(1500);
+        assert_eq!(lab.live(WORKER), Vec::<String>::new());
+        lab.ray.failing = None;
+        assert_eq!(lab.pass_for(60), Vec::<String>::new());
+        begin(&mut lab);
+        lab.pass_for(60);
+        assert_eq!(lab.observed.recorded.workers.as_deref(), Some("2/2"));
+    }
+}
+
+#[test]
+fn a_machine_that_joins_in_time_is_left_alone_however_long_it_takes() {
+    let mut lab = failing_lab();
+    lab.pass_for(590);
+    lab.ray.failing = None;
+    lab.ray.broken.clear();
+    assert_eq!(lab.pass_for(60), Vec::<String>::new());
+    assert_eq!(lab.observed.recorded.workers.as_deref(), Some("2/2"));
+}
+
+#[test]
+fn a_worker_that_is_started_again_has_its_join_time_again() {
+    let mut lab = joined_lab();
+    let stopped = worker(&lab);
+    lab.machine_mut(&stopped).state = InstanceState::Stopped;
+    lab.ray.broken.insert(stopped.clone());
+    // Ray says that its node died long ago.
+    let done = lab.pass_for(60);
+    assert_eq!(done, [format!("start {stopped}")]);
+}

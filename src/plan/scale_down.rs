@@ -1,0 +1,137 @@
+//! Workers that are to go: more than are asked for, or of a group that left the spec. What runs on them is let finish:
+//! a worker in Ray is drained before its machine is terminated, and those go first that nobody would miss.
+//!
+//! Ray refuses to drain a worker that works; then another goes in its place. Only where all of them work is one drained
+//! all the same, since somebody asked for fewer: it takes no new work, and what runs has
+//! [`RayLimits::drain_timeout`](super::RayLimits). A drain is never taken back: such a worker goes, and where it is
+//! wanted again another comes. While the head is not known nobody can be drained; after that same time workers go
+//! without.
+
+use std::cmp::Reverse;
+
+use super::{
+    Action, Planner, Reason, Subject,
+    membership::{Member, Members, Ray},
+};
+use crate::{
+    api::Membership,
+    ray::step::MachineStep,
+    resources::instance::{Instance, InstanceState},
+};
+
+/// Who goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It is being drained.
+    Going,
+    /// Its machine does not run.
+    NotRunning,
+    /// It is not in Ray.
+    NotJoined,
+    /// Ray says that nothing runs on it.
+    Idle,
+    /// Nobody knows.
+    Unknown,
+    /// Something runs on it.
+    Busy,
+}
+
+/// How a worker goes.
+enum Leave {
+    Now,
+    Drain(MachineStep),
+    Wait(String),
+}
+
+/// Which workers of a group go: as many as there are above `wanted`, and all that drain; the newest of equals first.
+pub(crate) fn leaving<'a>(members: &Members<'_>, machines: &[&'a Instance], wanted: usize) -> Vec<&'a Instance> {
+    let surplus = machines.len().saturating_sub(wanted);
+    let mut ranked: Vec<(Rank, &Instance)> = machines
+        .iter()
+        .map(|machine| (rank(members, machine), *machine))
+        .collect();
+    if surplus > 0 {
+        ranked.sort_by_cached_key(|(rank, machine)| {
+            (
+                *rank,
+                Reverse((machine.launch(), machine.launched_at, machine.id.clone())),
+            )
+        });
+    } else {
+        ranked.sort_by_key(|(rank, _)| *rank);
+    }
+    let going = ranked.iter().take_while(|(rank, _)| *rank == Rank::Going).count();
+    ranked.truncate(surplus.max(going));
+    ranked.into_iter().map(|(_, machine)| machine).collect()
+}
+
+fn rank(members: &Members<'_>, machine: &Instance) -> Rank {
+    let Some(member) = members.worker(&machine.id) else {
+        return Rank::NotRunning;
+    };
+    match member.membership {
+        _ if member.draining.is_some() => Rank::Going,
+        _ if machine.state != InstanceState::Running => Rank::NotRunning,
+        Some(Membership::Unknown) => Rank::Unknown,
+        Some(Membership::Joined) => match member.node.and_then(|node| node.in_use) {
+            Some(false) => Rank::Idle,
+            None => Rank::Unknown,
+            Some(true) => Rank::Busy,
+        },
+        _ => Rank::NotJoined,
+    }
+}
+
+/// Plans to let workers go, those that are in Ray once they are drained.
+pub(crate) fn let_go(planner: &mut Planner<'_>, members: &Members<'_>, leaving: &[&Instance], reason: &str) {
+    let mut now = Vec::new();
+    for machine in leaving {
+        let leave = members
+            .worker(&machine.id)
+            .map_or(Leave::Now, |member| leave(planner, members.ray, member, reason));
+        match leave {
+            Leave::Now => now.push(machine.id.clone()),
+            Leave::Drain(step) => planner.act(Subject::Workers, Action::Machine(step)),
+            Leave::Wait(message) => {
+                planner.wait(Subject::Workers, Reason::Draining, message);
+                planner.check_in(planner.inputs.limits.ray.drain_timeout);
+            }
+        }
+    }
+    if !now.is_empty() {
+        planner.terminate(Subject::Workers, &now, reason);
+    }
+}
+
+fn leave(planner: &Planner<'_>, ray: Ray<'_>, member: &Member<'_>, reason: &str) -> Leave {
+    let timeout = planner.inputs.limits.ray.drain_timeout;
+    if member.machine.state != InstanceState::Running {
+        return Leave::Now;
+    }
+    if let Some(at) = member.draining {
+        let is_over = member.membership == Some(Membership::Drained) || planner.since(at) >= timeout;
+        return if is_over {
+            Leave::Now
+        } else {
+            Leave::Wait(format!("{} finishes what runs on it before it goes", member.machine.id))
+        };
+    }
+    match (ray, member.node) {
+        (Ray::Known(_), Some(node)) if member.is_alive() => Leave::Drain(MachineStep::Drain {
+            instance_id: member.machine.id.clone(),
+            node_id: node.node_id.clone(),
+            force: node.in_use == Some(true),
+            deadline: timeout,
+            reason: reason.to_owned(),
+        }),
+        // Nothing runs on what never was in Ray.
+        (Ray::Unknown { since, .. }, _) if member.joined_time.is_some() && planner.since(since) < timeout => {
+            Leave::Wait(format!(
+                "{} goes once the Ray of its head is known, or in vain asked for {} s",
+                member.machine.id,
+                timeout.as_secs()
+            ))
+        }
+        _ => Leave::Now,
+    }
+}

@@ -1,0 +1,136 @@
+//! Which workers go when fewer are asked for, and how.
+
+use super::{
+    Reason,
+    fleet::WORKER,
+    scenario::{Scenario, group},
+};
+use crate::{ray::facts::Blindness, resources::instance::InstanceState};
+
+/// A lab with four workers in Ray, the oldest first.
+fn lab_of_four() -> (Scenario, Vec<String>) {
+    let mut lab = Scenario::lab();
+    lab.run();
+    lab.cluster.groups[0].replicas = 4;
+    lab.run();
+    lab.pass();
+    let mut workers = lab.live(WORKER);
+    workers.sort_by_key(|id| (lab.observed.inventory.instance.ours[id].launch(), id.clone()));
+    (lab, workers)
+}
+
+fn ask_for(lab: &mut Scenario, replicas: u32) {
+    lab.cluster.groups[0].replicas = replicas;
+}
+
+#[test]
+fn idle_workers_are_drained_and_then_terminated_the_newest_first() {
+    let (mut lab, workers) = lab_of_four();
+    lab.ray.busy.insert(workers[3].clone());
+    lab.look();
+    ask_for(&mut lab, 3);
+    let reason = "group cpu has 4 machines, 3 are asked for";
+    assert_eq!(lab.pass(), [format!("drain {}: {reason}", workers[2])]);
+    assert_eq!(lab.pass(), [format!("terminate {}: {reason}", workers[2])]);
+    lab.pass();
+    assert_eq!(lab.observed.recorded.workers.as_deref(), Some("3/3"));
+}
+
+#[test]
+fn a_worker_that_is_not_in_ray_goes_before_any_that_is() {
+    let (mut lab, workers) = lab_of_four();
+    lab.ray.broken.insert(workers[0].clone());
+    lab.look();
+    ask_for(&mut lab, 3);
+    let done = lab.pass();
+    assert_eq!(
+        done,
+        [format!(
+            "terminate {}: group cpu has 4 machines, 3 are asked for",
+            workers[0]
+        )]
+    );
+}
+
+#[test]
+fn where_ray_refuses_another_goes_and_where_all_work_one_goes_all_the_same() {
+    let (mut lab, workers) = lab_of_four();
+    // What the look says of resources does not show it.
+    lab.look();
+    lab.ray.busy.insert(workers[3].clone());
+    lab.cluster.groups[0].replicas = 3;
+    let done = lab.settle();
+    assert!(done[0].starts_with(&format!("drain {}", workers[3])), "{done:?}");
+    assert!(done[1].starts_with(&format!("drain {}", workers[2])), "{done:?}");
+    assert_eq!(done.len(), 2, "{done:?}");
+
+    let (mut lab, workers) = lab_of_four();
+    lab.ray.busy.extend(workers.clone());
+    lab.look();
+    lab.cluster.groups[0].replicas = 3;
+    let plan = lab.plan();
+    let json = serde_json::to_string(&plan.actions).unwrap();
+    assert!(json.contains(&workers[3]) && json.contains("\"force\":true"), "{json}");
+}
+
+#[test]
+fn what_does_not_finish_is_terminated_after_its_time_and_counts_until_then() {
+    let (mut lab, workers) = lab_of_four();
+    lab.ray.hangs_in_drain = true;
+    ask_for(&mut lab, 3);
+    lab.pass();
+    assert_eq!(lab.plan().waiting[0].reason, Reason::Draining);
+    assert_eq!(lab.pass_for(285), Vec::<String>::new());
+    assert_eq!(lab.live(WORKER).len(), 4);
+    // It is wanted again: its Ray ends all the same, so that another comes, and never a fifth.
+    ask_for(&mut lab, 4);
+    let done = lab.pass_for(15);
+    assert!(done[0].starts_with(&format!("terminate {}", workers[3])), "{done:?}");
+    lab.pass_for(60);
+    assert_eq!(lab.observed.recorded.workers.as_deref(), Some("4/4"));
+    assert!(!lab.live(WORKER).contains(&workers[3]));
+}
+
+#[test]
+fn while_the_head_is_unknown_nobody_is_drained_and_they_go_after_that_time() {
+    let (mut lab, _) = lab_of_four();
+    lab.ray.unknown = Some(Blindness::Slow);
+    lab.pass();
+    ask_for(&mut lab, 3);
+    assert_eq!(lab.pass_for(285), Vec::<String>::new());
+    let done = lab.pass_for(15);
+    assert_eq!(done.len(), 1, "{done:?}");
+    assert!(done[0].starts_with("terminate"), "{done:?}");
+}
+
+#[test]
+fn a_group_that_left_the_spec_is_drained_and_another_grows_with_the_room_it_leaves() {
+    let (mut lab, workers) = lab_of_four();
+    lab.ray.hangs_in_drain = true;
+    lab.cluster.groups = vec![group("big", 5)];
+    let done = lab.pass();
+    assert_eq!(
+        done.iter().filter(|line| line.starts_with("drain")).count(),
+        4,
+        "{done:?}"
+    );
+    assert_eq!(lab.machines_of(Some("big")), 1, "there is room for one");
+    lab.pass_for(345);
+    assert_eq!(lab.machines_of(Some("big")), 5);
+    assert!(!lab.live(WORKER).iter().any(|id| workers.contains(id)));
+}
+
+#[test]
+fn a_machine_that_does_not_run_goes_at_once() {
+    let (mut lab, workers) = lab_of_four();
+    lab.machine_mut(&workers[1]).state = InstanceState::Stopped;
+    lab.look();
+    ask_for(&mut lab, 3);
+    assert_eq!(
+        lab.settle(),
+        [format!(
+            "terminate {}: group cpu has 4 machines, 3 are asked for",
+            workers[1]
+        )]
+    );
+}
