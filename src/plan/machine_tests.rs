@@ -171,7 +171,11 @@ fn groups_that_go_make_room_before_others_come_in_one_launch_each() {
     let reason = "group cpu is no longer in the spec";
     let lines = lab.lines();
     let drains: Vec<String> = removed.iter().map(|id| format!("drain {id}: {reason}")).collect();
-    assert_eq!(lines, drains, "there is room for one of the others, and soon for all");
+    assert_eq!(lines[..2], drains);
+    assert!(
+        !lines.concat().contains("for big"),
+        "there is room for one, and soon for all: {lines:?}"
+    );
     for action in lab.plan().actions {
         lab.carry_out(&action);
     }

@@ -36,8 +36,8 @@ fn a_worker_that_never_joins_is_replaced_once_what_it_said_is_written_down() {
     let failures = lab.observed.recorded.worker_groups[0].failures.clone().unwrap();
     assert_eq!((failures.count, failures.message.as_str()), (2, "setup.sh: exit 1"));
     assert_eq!(failures.machines, workers);
-    lab.ray.failing = None;
     let done = lab.pass_for(15);
+    lab.ray.failing = None;
     let reason = "never joined Ray within 600 s: setup.sh: exit 1";
     assert!(
         done.contains(&format!("terminate {}: {reason}", workers[0])),
