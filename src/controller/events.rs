@@ -115,6 +115,45 @@ pub fn held_up(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Even
     of(now).filter(|event| of(before).as_ref() != Some(event))
 }
 
+/// What of a cluster's Ray is told when it comes: that it is another one than before, and that it is not known for a
+/// reason that may pass by itself (the others need a person, see [`held_up`]).
+#[must_use]
+pub fn of_ray(before: &RayClusterStatus, now: &RayClusterStatus) -> Vec<Event> {
+    let session = |status: &RayClusterStatus| status.head.as_ref().and_then(|head| head.session.clone());
+    let new = match (session(before), session(now)) {
+        (Some(before), Some(now)) if before != now => {
+            let note = format!(
+                "the cluster has a new Ray: session {now} instead of {before}. The jobs and actors of the old one are \
+                 gone"
+            );
+            Some(Event::new(
+                true,
+                "NewRay",
+                &format!("Session/{}", fingerprint(&now)),
+                &note,
+            ))
+        }
+        _ => None,
+    };
+    let unseen = |status: &RayClusterStatus| {
+        let mut conditions = status.conditions.iter();
+        let head = conditions.find(|condition| condition.type_ == ConditionType::HeadReady.name())?;
+        let passing = [
+            Reason::Unreachable,
+            Reason::DashboardDown,
+            Reason::GcsDown,
+            Reason::Slow,
+            Reason::Incomplete,
+            Reason::Stale,
+            Reason::Garbled,
+        ];
+        let is_told = passing.iter().any(|reason| reason.name() == head.reason);
+        is_told.then(|| Event::new(true, &head.reason, &head.type_, &head.message))
+    };
+    let is_new = |event: &Event| unseen(before).is_none_or(|earlier| earlier.reason != event.reason);
+    new.into_iter().chain(unseen(now).filter(is_new)).collect()
+}
+
 /// What a call did, as a reason: `CreateVpc` -> `VpcCreated`.
 #[must_use]
 pub fn past(call: AwsCall) -> String {
@@ -285,6 +324,44 @@ mod tests {
         assert!(held_up(&unknown("ami-1"), &unknown("ami-2")).is_some());
         let refused_change = stalled("Refused", "has an Event of its own");
         assert_eq!(held_up(&RayClusterStatus::default(), &refused_change), None);
+    }
+
+    #[test]
+    fn a_new_ray_is_told_and_why_it_is_not_known_once() {
+        let status = |session: Option<&str>, reason: &str, message: &str| RayClusterStatus {
+            head: Some(crate::api::HeadStatus {
+                session: session.map(ToOwned::to_owned),
+                ..crate::api::HeadStatus::default()
+            }),
+            conditions: serde_json::from_value(serde_json::json!([{
+                "type": "HeadReady", "status": "Unknown", "reason": reason, "message": message,
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }]))
+            .unwrap(),
+            ..RayClusterStatus::default()
+        };
+        let well = |session| status(session, "AsSpecified", "");
+        assert_eq!(of_ray(&well(None), &well(Some("s1"))), [], "the first one");
+        assert_eq!(of_ray(&well(Some("s1")), &well(Some("s1"))), []);
+        let events = of_ray(&well(Some("s1")), &well(Some("s2")));
+        assert_eq!((events.len(), events[0].reason.as_str()), (1, "NewRay"));
+        assert!(
+            events[0].note.contains("session s2 instead of s1"),
+            "{}",
+            events[0].note
+        );
+
+        let slow = status(Some("s1"), "Slow", "no answer within 3 s");
+        let events = of_ray(&well(Some("s1")), &slow);
+        assert_eq!((events.len(), events[0].reason.as_str()), (1, "Slow"));
+        assert_eq!(events[0].note, "no answer within 3 s");
+        assert_eq!(of_ray(&slow, &status(Some("s1"), "Slow", "still none")), []);
+        assert_eq!(of_ray(&slow, &status(Some("s1"), "GcsDown", "")).len(), 1);
+        assert_eq!(
+            of_ray(&slow, &status(Some("s1"), "KeyMissing", "")),
+            [],
+            "told as what needs a person"
+        );
     }
 
     #[test]

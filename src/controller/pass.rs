@@ -362,6 +362,9 @@ impl Passes {
         });
         self.write(kubernetes, name, &status).await?;
         tell_held_up(kubernetes, previous, &status);
+        for event in events::of_ray(previous, &status) {
+            kubernetes.publish(event);
+        }
         Ok(())
     }
 

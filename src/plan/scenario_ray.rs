@@ -112,7 +112,7 @@ impl RayModel {
                 helped(self, instance_id, "RestartRay");
             }
             Action::Machine(MachineStep::Drain { instance_id, .. }) if !self.hangs_in_drain => {
-                self.end(instance_id, at, true)
+                self.end(instance_id, at, true);
             }
             Action::Aws(Change::Instance(InstanceChange::Reboot { ids, .. })) => {
                 for id in ids {
