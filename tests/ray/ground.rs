@@ -12,8 +12,8 @@ use rayward::ray::watchers::{Access, ClusterRef, Keys, Patience, Settings, Watch
 use ssh_key::{Algorithm, LineEnding, PrivateKey, rand_core::OsRng};
 use tokio_util::sync::CancellationToken;
 
-use crate::support::light::Light;
 use crate::support::light::machine::{Account, Machine};
+use crate::support::light::{Light, Shining};
 use crate::support::require_boundary;
 use crate::support::wait::{PATIENCE, until};
 
@@ -58,7 +58,7 @@ impl Keys for Ring {
 
 /// A head, two workers, and who watches them.
 pub(super) struct Ground {
-    pub(super) light: Arc<Light>,
+    pub(super) light: Shining,
     pub(super) watchers: Arc<Watchers>,
     pub(super) ring: Arc<Ring>,
     pub(super) access: Access,
