@@ -21,7 +21,7 @@ demo: tools ## the sandbox at work on this machine, narrated; KEEP=1 leaves it r
 demo-down: ## ends what `make demo KEEP=1` left running
 	@$(sandbox)/demo down
 
-test: also_needed := shellcheck=shellcheck
+test: also_needed := shellcheck=shellcheck systemd-analyze=systemd
 test: tools ## everything that guards main; what CI runs
 	@$(step) shellcheck "seconds" shellcheck $(scripts)
 	@$(step) fmt "seconds" cargo fmt --check

@@ -17,6 +17,8 @@ mod support;
 mod fake;
 
 #[cfg(test)]
+mod bootstrap;
+#[cfg(test)]
 mod buckets;
 #[cfg(test)]
 mod convergence;
