@@ -35,6 +35,8 @@ pub(crate) mod scale_down;
 #[cfg(test)]
 mod scale_down_tests;
 #[cfg(test)]
+mod revision_tests;
+#[cfg(test)]
 pub(crate) mod scenario;
 #[cfg(test)]
 pub(crate) mod scenario_ray;
