@@ -236,6 +236,26 @@ async fn use_is_told_by_its_signals_and_where_it_is() {
 }
 
 #[tokio::test]
+async fn an_actor_is_found_behind_more_dead_ones_than_ray_lists() {
+    let ground = Ground::seen().await;
+    let dead = Actor {
+        state: "DEAD",
+        ..Actor::alive("Done")
+    };
+    let mut actors = vec![dead; 10_000];
+    actors.push(Actor::alive("Keeper"));
+    ground.light.set_load(Load {
+        actors,
+        ..Load::default()
+    });
+    ground
+        .wait("the actor is seen", |facts| {
+            facts.view.known()?.activity.signals.get(&Signal::Actor).cloned()
+        })
+        .await;
+}
+
+#[tokio::test]
 async fn people_on_any_machine_are_reported_and_count_where_they_are_said_to() {
     let mut ground = Ground::seen().await;
     ground.light.set_people("i-b", 1, 0);

@@ -232,28 +232,55 @@ fn unwrapped<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<T, Failure>
     }
 }
 
+/// Rows of a list, and how many more there are.
+#[derive(Debug)]
+pub struct Page<T> {
+    rows: Vec<T>,
+    /// How many rows were left out.
+    pub missing: usize,
+}
+
+impl<T: DeserializeOwned> Page<T> {
+    /// What the answer to `path` tells.
+    ///
+    /// # Errors
+    /// `Incomplete` where sources of it failed, or as [`read`].
+    pub fn read(path: &str, body: &[u8]) -> Result<Self, Failure> {
+        let listed: Listed<T> = unwrapped(path, body)?;
+        let Some(listing) = listed.result else {
+            return Err(incomplete(path, "has no list"));
+        };
+        if let Some(warning) = listing.partial_failure_warning.filter(|warning| !warning.is_empty()) {
+            let words = excerpt(&warning, 200);
+            return Err(incomplete(path, format!("warns that parts of it are missing: {words}")));
+        }
+        let rows = listing.result;
+        let not_collected = listing.total.saturating_sub(listing.num_after_truncation);
+        let not_sent = listing.num_filtered.unwrap_or(0).saturating_sub(rows.len());
+        Ok(Self {
+            rows,
+            missing: not_collected.max(not_sent),
+        })
+    }
+
+    /// All rows.
+    ///
+    /// # Errors
+    /// `Incomplete` where some are missing.
+    pub fn whole(self, path: &str) -> Result<Vec<T>, Failure> {
+        match self.missing {
+            0 => Ok(self.rows),
+            missing => Err(incomplete(path, format!("leaves out {missing} rows"))),
+        }
+    }
+}
+
 /// All rows of a list.
 ///
 /// # Errors
 /// `Incomplete` where rows are missing, or as [`read`].
 pub fn list<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<Vec<T>, Failure> {
-    let listed: Listed<T> = unwrapped(path, body)?;
-    let Some(listing) = listed.result else {
-        return Err(incomplete(path, "has no list"));
-    };
-    if let Some(warning) = listing.partial_failure_warning.filter(|warning| !warning.is_empty()) {
-        let words = excerpt(&warning, 200);
-        return Err(incomplete(path, format!("warns that parts of it are missing: {words}")));
-    }
-    let (rows, all) = (listing.num_after_truncation, listing.total);
-    if rows < all {
-        return Err(incomplete(path, format!("tells {rows} of {all} rows")));
-    }
-    let (rows, all) = (listing.result.len(), listing.num_filtered.unwrap_or(0));
-    if rows < all {
-        return Err(incomplete(path, format!("tells {rows} of {all} rows")));
-    }
-    Ok(listing.result)
+    Page::read(path, body)?.whole(path)
 }
 
 /// How old what the autoscaler's monitor wrote may be; it writes every 5 seconds.

@@ -4,7 +4,10 @@
 //! nothing is asked without a time-out. `/nodes?view=summary` may answer from a cache that is minutes old, and is not
 //! asked at all.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::{
@@ -19,7 +22,7 @@ use tokio::time::timeout;
 
 use super::{
     activity::Answers,
-    answers::{self, JobRow, NodeRow, Serve, Version},
+    answers::{self, ActorRow, JobRow, NodeRow, Page, Serve, Version},
     facts::{Blindness, Node, NodeState, View},
     failure::{Failure, excerpt},
     ssh::{Connection, Trouble},
@@ -35,7 +38,10 @@ const HEALTH: &str = "/api/gcs_healthz";
 const VERSION: &str = "/api/version";
 const NODES: &str = "/api/v0/nodes?detail=true&limit=10000";
 const JOBS: &str = "/api/jobs/";
+/// All that are not dead. Ray looks at 10,000 actors and then leaves out the dead ones, of which it remembers 100,000.
 const ACTORS: &str = "/api/v0/actors?limit=10000&filter_keys=state&filter_predicates=%21%3D&filter_values=DEAD";
+/// Those that live: this filter Ray applies before it counts to 10,000. Others show by their job or as demand.
+const LIVING: &str = "/api/v0/actors?limit=10000&filter_keys=state&filter_predicates=%3D&filter_values=ALIVE";
 const SERVE: &str = "/api/serve/applications/";
 const STATUS: &str = "/api/cluster_status";
 
@@ -78,9 +84,11 @@ struct Answer {
 }
 
 /// See the module. Drops its connection after anything that leaves it in the middle of an answer.
-#[derive(Default)]
 pub struct Dashboard {
     sender: Option<SendRequest<Empty<Bytes>>>,
+    /// What the connection goes through.
+    ssh: Weak<Connection>,
+    actors: &'static str,
     patience: Patience,
 }
 
@@ -88,7 +96,12 @@ impl Dashboard {
     /// Not connected yet.
     #[must_use]
     pub fn new(patience: Patience) -> Self {
-        Self { sender: None, patience }
+        Self {
+            sender: None,
+            ssh: Weak::new(),
+            actors: ACTORS,
+            patience,
+        }
     }
 
     /// Forgets the connection: what it went through is gone.
@@ -100,14 +113,18 @@ impl Dashboard {
     ///
     /// # Errors
     /// Why nothing is known.
-    pub async fn look(&mut self, ssh: &Connection, token: &str, expected: Expected<'_>) -> Result<View, Failure> {
+    pub async fn look(&mut self, ssh: &Arc<Connection>, token: &str, expected: Expected<'_>) -> Result<View, Failure> {
+        if !self.ssh.ptr_eq(&Arc::downgrade(ssh)) {
+            self.hang_up();
+            self.ssh = Arc::downgrade(ssh);
+        }
         self.healthy(ssh).await?;
         let bearer = bearer(token)?;
         let version: Version = answers::read(VERSION, &self.get(ssh, VERSION, &bearer).await?.body)?;
         let rows: Vec<NodeRow> = answers::list(NODES, &self.get(ssh, NODES, &bearer).await?.body)?;
         is_ours(&rows, expected)?;
         let jobs: Vec<JobRow> = answers::read(JOBS, &self.get(ssh, JOBS, &bearer).await?.body)?;
-        let actors = answers::list(ACTORS, &self.get(ssh, ACTORS, &bearer).await?.body)?;
+        let actors = self.actors(ssh, &bearer).await?;
         let serve = self.serve(ssh, &bearer).await?;
         let status = self.get(ssh, STATUS, &bearer).await?;
         let load = answers::load(STATUS, &status.body, status.at.unwrap_or_else(Timestamp::now))?;
@@ -146,6 +163,15 @@ impl Dashboard {
             answer.status.as_u16()
         );
         Err(Failure::new(Blindness::GcsDown, message))
+    }
+
+    async fn actors(&mut self, ssh: &Connection, bearer: &HeaderValue) -> Result<Vec<ActorRow>, Failure> {
+        let path = self.actors;
+        let page: Page<ActorRow> = Page::read(path, &self.get(ssh, path, bearer).await?.body)?;
+        if page.missing > 0 {
+            self.actors = LIVING;
+        }
+        page.whole(path)
     }
 
     /// A Ray without Serve answers 501.
@@ -340,4 +366,129 @@ fn node(row: &NodeRow, told: &Answers, expected: Expected<'_>) -> Result<Node, F
         state,
         started_at,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_heads_time_of_day_is_read_from_its_answers() {
+        let header = HeaderValue::from_static("Mon, 23 Nov 2026 22:33:14 GMT");
+        let expected: Timestamp = "2026-11-23T22:33:14Z".parse().unwrap();
+        assert_eq!(date(Some(&header)), Some(expected));
+        assert_eq!(date(Some(&HeaderValue::from_static("yesterday"))), None);
+    }
+
+    fn head(start_time_ms: i64, labels: &[(&str, &str)]) -> NodeRow {
+        let labels = labels
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        NodeRow {
+            is_head_node: true,
+            state: "ALIVE".into(),
+            labels: Some(labels.collect()),
+            start_time_ms,
+            ..NodeRow::default()
+        }
+    }
+
+    #[test]
+    fn only_the_head_with_our_labels_is_ours() {
+        let expected = Expected {
+            cluster_uid: "uid",
+            instance_id: "i-1",
+        };
+        let why = |rows: &[NodeRow]| is_ours(rows, expected).err().map(|failure| failure.why);
+        let ours = || head(5, &[(CLUSTER_UID, "uid"), (INSTANCE_ID, "i-1")]);
+        assert_eq!(why(&[ours()]), None);
+        for labels in [
+            &[(CLUSTER_UID, "uid"), (INSTANCE_ID, "i-2")][..],
+            &[(CLUSTER_UID, "other"), (INSTANCE_ID, "i-1")],
+            &[(INSTANCE_ID, "i-1")],
+            &[(CLUSTER_UID, "uid")],
+            &[],
+        ] {
+            assert_eq!(why(&[head(5, labels)]), Some(Blindness::WrongPeer), "{labels:?}");
+            assert_eq!(
+                why(&[ours(), head(6, labels)]),
+                Some(Blindness::WrongPeer),
+                "{labels:?}"
+            );
+        }
+        let unlabelled = NodeRow { labels: None, ..ours() };
+        assert_eq!(why(&[unlabelled]), Some(Blindness::WrongPeer));
+        let dead = NodeRow {
+            state: "DEAD".into(),
+            ..ours()
+        };
+        assert_eq!(why(&[dead]), Some(Blindness::Incomplete));
+        let worker = NodeRow {
+            is_head_node: false,
+            ..ours()
+        };
+        assert_eq!(why(&[worker]), Some(Blindness::Incomplete));
+    }
+
+    #[test]
+    fn a_node_is_told_with_its_end_and_only_with_a_label_of_this_cluster() {
+        let expected = Expected {
+            cluster_uid: "uid",
+            instance_id: "i-1",
+        };
+        let told = Answers::default();
+        let dead = |message: &str| NodeRow {
+            state: "DEAD".into(),
+            state_message: Some(message.into()),
+            end_time_ms: Some(7_000),
+            ..head(5_000, &[(CLUSTER_UID, "uid"), (INSTANCE_ID, "i-2")])
+        };
+        for (message, is_drained) in [
+            ("Terminated due to idle (no Ray activity)", true),
+            ("Terminated due to preemption", true),
+            ("Unexpected termination: health check failed", false),
+        ] {
+            let node = node(&dead(message), &told, expected).unwrap();
+            assert_eq!(node.instance_id.as_deref(), Some("i-2"));
+            let NodeState::Dead { ended_at, drained, .. } = node.state else {
+                panic!("it is dead")
+            };
+            assert_eq!(
+                (ended_at, drained),
+                (Timestamp::from_second(7).ok(), is_drained),
+                "{message}"
+            );
+        }
+        let other = head(5_000, &[(CLUSTER_UID, "other"), (INSTANCE_ID, "i-2")]);
+        assert_eq!(node(&other, &told, expected).unwrap().instance_id, None);
+        let odd = NodeRow {
+            state: "ASLEEP".into(),
+            ..head(5_000, &[])
+        };
+        assert_eq!(node(&odd, &told, expected).unwrap_err().why, Blindness::Garbled);
+    }
+
+    #[test]
+    fn statuses_tell_what_they_mean() {
+        for (status, why) in [
+            (200, None),
+            (401, Some(Blindness::TokenRefused)),
+            (403, Some(Blindness::TokenRefused)),
+            (500, Some(Blindness::Incomplete)),
+            (503, Some(Blindness::Incomplete)),
+            (404, Some(Blindness::Garbled)),
+            (302, Some(Blindness::Garbled)),
+        ] {
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                at: None,
+                body: Bytes::new(),
+            };
+            assert_eq!(
+                accepted(NODES, answer).err().map(|failure| failure.why),
+                why,
+                "{status}"
+            );
+        }
+    }
 }

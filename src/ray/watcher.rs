@@ -190,8 +190,7 @@ impl Watcher {
         let (began, day) = (Instant::now(), Timestamp::now());
         let interest = self.interest();
         let Some(head) = &interest.head else { return };
-        let id = &head.instance_id;
-        let mut seen = match self.head(&interest).await {
+        let seen = match self.head(&interest).await {
             Ok(connection) => {
                 self.shared.answered(&self.cluster.uid);
                 self.ask_all(dashboard, &connection, &interest, all, (began, day)).await
@@ -202,27 +201,23 @@ impl Watcher {
                 if matches!(failure.why, Blindness::HostKeyChanged { .. } | Blindness::AccessDenied) {
                     self.shared.answered(&self.cluster.uid);
                 }
+                // Workers are reached through the head alone.
+                let message = format!("not reached through the head: {failure}");
+                let unseen = Failure::new(failure.why.clone(), message);
+                let closely = interest.closely.iter();
+                let mut reports: Vec<_> = closely
+                    .map(|peer| (peer.instance_id.clone(), Err(unseen.clone())))
+                    .collect();
+                reports.push((head.instance_id.clone(), Err(failure.clone())));
                 Seen {
                     began,
                     day,
-                    view: Err(failure.clone()),
-                    reports: vec![(id.clone(), Err(failure))],
+                    view: Err(failure),
+                    reports,
                     host_keys: Vec::new(),
                 }
             }
         };
-        if let Some((_, Err(failure))) = seen.reports.iter().find(|(asked, _)| asked == id)
-            && failure.why != Blindness::Slow
-            && seen.reports.len() == 1
-        {
-            // Workers are reached through the head alone.
-            let through = Failure::new(failure.why.clone(), format!("not reached through the head: {failure}"));
-            let unseen = interest.closely.iter();
-            let unseen: Vec<_> = unseen
-                .map(|peer| (peer.instance_id.clone(), Err(through.clone())))
-                .collect();
-            seen.reports.extend(unseen);
-        }
         if matches!(&seen.view, Err(failure) if failure.why == Blindness::TokenRefused) {
             self.line.read_again().await;
         }

@@ -15,6 +15,9 @@ const RAY: &str = "2.60.0";
 /// CPUs of every machine.
 const CPUS: f64 = 2.0;
 
+/// How many rows Ray collects, whatever is asked for.
+const MOST_COLLECTED: usize = 10_000;
+
 /// A request.
 pub(super) struct Question<'a> {
     /// The instance id of the head that was asked.
@@ -195,6 +198,14 @@ fn listed(rows: Vec<Value>, question: &Question<'_>) -> Value {
         .zip(question.all("filter_values"));
     let filters: Vec<_> = filters.zip(question.all("filter_predicates")).collect();
     let mut rows = rows;
+    // What is asked to be equal is compared where rows are collected, the rest only after that.
+    let is_collected = filters.iter().any(|(_, predicate)| predicate == "=");
+    let collected = if is_collected {
+        in_all
+    } else {
+        in_all.min(MOST_COLLECTED)
+    };
+    rows.truncate(collected);
     rows.retain(|row| {
         filters
             .iter()
@@ -218,7 +229,7 @@ fn listed(rows: Vec<Value>, question: &Question<'_>) -> Value {
     json!({
         "result": question.manner != Some(Manner::Failed), "msg": "",
         "data": {"result": {
-            "total": in_all, "num_after_truncation": if is_truncated { rows.len() } else { in_all },
+            "total": in_all, "num_after_truncation": if is_truncated { rows.len() } else { collected },
             "num_filtered": if is_truncated { rows.len() } else { filtered },
             "result": rows, "partial_failure_warning": warning, "warnings": null,
         }},
