@@ -174,6 +174,10 @@ pub struct Config {
     #[arg(long, env = "RAYWARD_IDLE_PROOF", value_name = "DURATION", default_value = "10m", value_parser = duration)]
     pub idle_proof: Duration,
 
+    /// How long a cluster whose Ray never answered since its head was started goes on, if its idle timeout is not longer.
+    #[arg(long, env = "RAYWARD_UNSEEN_TIMEOUT", value_name = "DURATION", default_value = "2h", value_parser = duration)]
+    pub unseen_timeout: Duration,
+
     /// After how many machines that fail in the same way no further one is launched.
     #[arg(long, env = "RAYWARD_REPEATED_FAILURES", value_name = "NUMBER", default_value = "3",
         value_parser = clap::value_parser!(u32).range(1..))]
@@ -232,6 +236,7 @@ impl Config {
                 drain_timeout: self.drain_timeout,
                 unknown_timeout: self.unknown_timeout,
                 idle_proof: self.idle_proof,
+                unseen_timeout: self.unseen_timeout,
                 repeated_failures: self.repeated_failures,
                 ..RayLimits::default()
             },

@@ -22,7 +22,7 @@ use crate::{
     memory::{Memory, RetryDelays},
     observe::{KeySecret, Ledger, Observed, Source},
     plan::{
-        self, Action, Plan,
+        self, Action, Plan, StopMark,
         pool::{shortage, unsupported_key},
     },
     ray::step::{Hands, MachineStep, StepAnswer, StepError},
@@ -42,8 +42,8 @@ pub trait Kubernetes: Send + Sync {
     async fn create_key(&self) -> Result<KeySecret, KubernetesError>;
     /// Puts our finalizer on the object, or takes it off.
     async fn set_finalizer(&self, wanted: bool) -> Result<(), KubernetesError>;
-    /// Sets the annotation that says why the cluster is down, or removes it.
-    async fn mark_stopped(&self, reason: Option<&str>) -> Result<(), KubernetesError>;
+    /// Sets the annotations that say why the cluster is down, or removes them, in one write.
+    async fn mark_stopped(&self, mark: &StopMark) -> Result<(), KubernetesError>;
     /// Publishes an Event about the object, in the background.
     fn publish(&self, event: Event);
 }
@@ -252,6 +252,7 @@ impl<'a> Execution<'a> {
             let elapsed = began.elapsed();
             state.observed.sweep_age = ages.0.saturating_add(elapsed);
             state.observed.machine_sweep_age = ages.1.saturating_add(elapsed);
+            state.observed.ray_age = elapsed;
             let now_planned = plan(&state.observed, self.clock.now());
             if state.interrupted.is_none() {
                 self.tell_findings(&now_planned, &mut state);
@@ -335,7 +336,7 @@ impl<'a> Execution<'a> {
                 }
                 Action::AddFinalizer => done_by_kubernetes(kubernetes.set_finalizer(true).await),
                 Action::RemoveFinalizer => done_by_kubernetes(kubernetes.set_finalizer(false).await),
-                Action::MarkStopped(reason) => done_by_kubernetes(kubernetes.mark_stopped(reason.as_deref()).await),
+                Action::MarkStopped(mark) => done_by_kubernetes(kubernetes.mark_stopped(mark).await),
             };
             let at = Instant::now();
             Arrival::Performed(Performed { action, at, result })
@@ -531,7 +532,10 @@ impl State {
                 observed.has_finalizer = false;
                 self.interrupted = Some(Interruption::Gone);
             }
-            (Action::MarkStopped(reason), _) => observed.stopped.clone_from(reason),
+            (Action::MarkStopped(mark), _) => {
+                observed.stopped.clone_from(&mark.stopped);
+                observed.wishes.wake_handled.clone_from(&mark.wake_handled);
+            }
             // The record of launches is entered by whoever knows the window.
             (
                 Action::RecordLaunches(_)

@@ -1,6 +1,8 @@
 //! The numbers on `/metrics`. Labels are closed sets, never the names of objects, except on `rayward_cluster_*`, which
 //! go away with their object.
 
+mod idle;
+
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
@@ -13,9 +15,11 @@ use prometheus::{
     process_collector::ProcessCollector,
 };
 
+use self::idle::IdleMetrics;
 use crate::{
     api::{Phase, RayClusterStatus, WorkerGroupStatus},
     aws::{AwsCall, ErrorClass, Observer},
+    plan::suspend::Cause,
 };
 
 /// Upper bounds of durations, in seconds.
@@ -42,6 +46,7 @@ pub struct Metrics {
     ray_unknown: IntGaugeVec,
     heals: IntCounterVec,
     phases: Mutex<BTreeMap<(String, String), Phase>>,
+    idle: IdleMetrics,
 }
 
 /// How a pass ended.
@@ -227,6 +232,7 @@ impl Metrics {
                 &["step"],
             ))?,
             phases: Mutex::default(),
+            idle: IdleMetrics::new(&mut make)?,
             registry: make.registry.clone(),
         };
         make.registry.register(Box::new(ProcessCollector::for_self()))?;
@@ -244,6 +250,7 @@ impl Metrics {
     /// # Errors
     /// When it cannot be written.
     pub fn text(&self) -> prometheus::Result<String> {
+        self.idle.count(Timestamp::now());
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
@@ -263,6 +270,11 @@ impl Metrics {
     /// A step was taken on a machine to heal it.
     pub fn healed(&self, step: &str) {
         self.heals.with_label_values(&[step]).inc();
+    }
+
+    /// A cluster is being taken down.
+    pub fn shut_down(&self, cause: Cause) {
+        self.idle.shut_down(cause);
     }
 
     /// How many passes are due, and how many are under way.
@@ -300,6 +312,7 @@ impl Metrics {
         };
         count(before, -1);
         count(phase, 1);
+        self.idle.cluster(namespace, name, status);
         let labels = [namespace, name];
         if let Some(status) = status {
             let sum =

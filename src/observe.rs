@@ -152,6 +152,8 @@ pub struct Observed {
     pub seen_after_launches: Option<Duration>,
     /// What is known of its Ray and of its machines from inside.
     pub ray: RayFacts,
+    /// How long ago [`Self::ray`] was put together.
+    pub ray_age: Duration,
     /// The last step that was taken to heal or to drain a machine, by instance id.
     pub steps: BTreeMap<String, StepStatus>,
     /// What people say in annotations.

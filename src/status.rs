@@ -93,7 +93,21 @@ pub fn status(inputs: &StatusInputs<'_>) -> RayClusterStatus {
         ray_unknown_since: ray_unknown_since(&inputs, members.ray),
         worker_groups,
         buckets,
-        ..inputs.previous.clone()
+        ..idleness(&inputs)
+    }
+}
+
+/// The status before, with what is known of its use now.
+fn idleness(inputs: &StatusInputs<'_>) -> RayClusterStatus {
+    let before = inputs.previous.clone();
+    match &inputs.plan.idle {
+        None => before,
+        Some(idleness) => RayClusterStatus {
+            last_activity_time: idleness.last_activity,
+            last_activity_signal: idleness.last_signal.clone(),
+            idle_deadline: idleness.deadline,
+            ..before
+        },
     }
 }
 
@@ -108,13 +122,14 @@ pub fn invalid(
     let generation = object.metadata.generation.unwrap_or_default();
     let conditions = conditions::dated(conditions::invalid(error), generation, previous, now);
     let kept = previous.conditions.iter().filter(|condition| {
-        [ConditionType::Drifted, ConditionType::Suspended]
+        [ConditionType::Idle, ConditionType::Drifted, ConditionType::Suspended]
             .iter()
             .any(|kept| kept.name() == condition.type_)
     });
     RayClusterStatus {
         observed_generation: Some(generation),
         phase: Some(Phase::Stalled),
+        idle_deadline: None,
         conditions: conditions.into_iter().chain(kept.cloned()).collect(),
         ..previous.clone()
     }

@@ -73,7 +73,7 @@ pub fn validate(
         region: spec.region.clone(),
         suspend: spec.suspend,
         idle: idle::idle(&spec.idle)?,
-        wake_replaces_workers: spec.wake.replace_workers,
+        wake: spec.wake,
         controller_access: spec.network.controller_access,
         tags: spec.tags.clone(),
         software: software::software(spec)?,

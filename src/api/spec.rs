@@ -30,6 +30,7 @@ use super::{
     printcolumn(name = "Workers", type_ = "string", json_path = ".status.workers"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Idle since", type_ = "date", json_path = ".status.lastActivityTime"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.region", priority = 1),
     printcolumn(

@@ -56,6 +56,9 @@ pub struct RayClusterStatus {
     /// When use was last seen. While the cluster is in use it is written at most every 5 minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_activity_time: Option<Timestamp>,
+    /// What was seen to use it then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_activity_signal: Option<String>,
     /// When the cluster is stopped if nobody uses it until then; there while nobody does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_deadline: Option<Timestamp>,

@@ -6,7 +6,7 @@ use crate::{
     api::RayClusterStatus,
     aws::{Access, AwsCall, ErrorClass},
     execute::{Effect, Failure, KubernetesError},
-    plan::{Action, Finding, Reason},
+    plan::{Action, Finding, Reason, StopMark, idle::IdleReason, suspend::Cause},
     resources::Answer,
     status::ConditionType,
 };
@@ -79,6 +79,7 @@ impl Event {
             }
             (Action::Machine(step), Ok(effect)) => tell(false, step.name(), &format!("{step}: {effect}")),
             (_, Err(Failure::Machine(error))) => tell(true, "StepFailed", &format!("could not {action}: {error}")),
+            (Action::MarkStopped(mark), Ok(_)) => stopped_or_woken(mark),
             (Action::CreateKey, Ok(_)) => tell(false, "KeyCreated", "created the cluster's key and its Secret"),
             (_, Err(Failure::Aws(error))) => match error.class {
                 ErrorClass::LostLease | ErrorClass::Waiting => None,
@@ -152,6 +153,48 @@ pub fn of_ray(before: &RayClusterStatus, now: &RayClusterStatus) -> Vec<Event> {
     };
     let is_new = |event: &Event| unseen(before).is_none_or(|earlier| earlier.reason != event.reason);
     new.into_iter().chain(unseen(now).filter(is_new)).collect()
+}
+
+/// The Event of a cluster that goes down or comes up for another reason than its spec, which tells itself.
+fn stopped_or_woken(mark: &StopMark) -> Option<Event> {
+    let Some(stopped) = &mark.stopped else {
+        let note = format!("the cluster is to be up again: {}", mark.because);
+        return Some(Event::new(false, "Waking", "wake", &note));
+    };
+    let (cause, _) = Cause::read(stopped).filter(|(cause, _)| *cause != Cause::Suspended)?;
+    let what = match cause {
+        Cause::IdleTerminated => "its machines are terminated; network and buckets stay",
+        _ => "its machines are stopped; disks, addresses and buckets stay",
+    };
+    let note = format!("{}: {what}. {}", mark.because, cause.way_up());
+    let action = format!("stop/{}", fingerprint(stopped));
+    Some(Event::new(cause == Cause::RayUnknown, cause.name(), &action, &note))
+}
+
+/// The Event of what a person should know of an idle cluster before it goes down, or since it does not: each once for a
+/// deadline. `None` while the status before said the same.
+#[must_use]
+pub fn idle_soon(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Event> {
+    let of = |status: &RayClusterStatus| {
+        let mut conditions = status.conditions.iter();
+        let idle = conditions.find(|condition| condition.type_ == ConditionType::Idle.name())?;
+        let told = IdleReason::ALL.iter().find(|reason| reason.name() == idle.reason)?;
+        let is_warning = match told {
+            IdleReason::StoppingSoon => false,
+            IdleReason::KeepAliveUnreadable | IdleReason::UnknownForLong => true,
+            _ => return None,
+        };
+        let deadline = status.idle_deadline.map_or_else(String::new, |at| at.to_string());
+        Some(Event::new(
+            is_warning,
+            told.name(),
+            &format!("idle/{deadline}"),
+            &idle.message,
+        ))
+    };
+    let is_told =
+        |event: &Event| of(before).is_some_and(|told| (&told.reason, &told.action) == (&event.reason, &event.action));
+    of(now).filter(|event| !is_told(event))
 }
 
 /// What a call did, as a reason: `CreateVpc` -> `VpcCreated`.

@@ -17,9 +17,10 @@ use tokio::sync::Mutex;
 
 use super::{cache::Cache, events::Event, key, recorder::Recorder};
 use crate::{
-    api::{FIELD_MANAGER, FINALIZER, RayCluster, RayClusterStatus, STOPPED},
+    api::{FIELD_MANAGER, FINALIZER, RayCluster, RayClusterStatus, STOPPED, WAKE_HANDLED},
     execute::{Kubernetes, KubernetesError},
     observe::{KeySecret, Ledger},
+    plan::StopMark,
     status,
 };
 
@@ -271,9 +272,9 @@ impl Kubernetes for ClusterObject {
         }
     }
 
-    async fn mark_stopped(&self, reason: Option<&str>) -> Result<(), KubernetesError> {
+    async fn mark_stopped(&self, mark: &StopMark) -> Result<(), KubernetesError> {
         let mut last = self.last.lock().await;
-        let annotations = json!({ "annotations": { STOPPED: reason } });
+        let annotations = json!({ "annotations": { STOPPED: mark.stopped, WAKE_HANDLED: mark.wake_handled } });
         self.patch_metadata(&mut last, "annotate", annotations).await
     }
 

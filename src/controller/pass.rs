@@ -404,7 +404,10 @@ impl Passes {
 }
 
 fn tell_held_up(kubernetes: &ClusterObject, before: &RayClusterStatus, now: &RayClusterStatus) {
-    if let Some(event) = events::held_up(before, now) {
+    for event in [events::held_up(before, now), events::idle_soon(before, now)]
+        .into_iter()
+        .flatten()
+    {
         kubernetes.publish(event);
     }
 }

@@ -152,7 +152,7 @@ impl Kubernetes for FakeKubernetes {
     async fn set_finalizer(&self, _: bool) -> Result<(), KubernetesError> {
         self.answer()
     }
-    async fn mark_stopped(&self, _: Option<&str>) -> Result<(), KubernetesError> {
+    async fn mark_stopped(&self, _: &StopMark) -> Result<(), KubernetesError> {
         self.answer()
     }
     fn publish(&self, event: Event) {

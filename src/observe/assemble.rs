@@ -99,6 +99,7 @@ pub fn observe(facts: Facts<'_>) -> Observed {
             .sweep(Kind::Instance)
             .and_then(|sweep| sweep.began.checked_duration_since(facts.memory.last_launch())),
         ray: facts.ray,
+        ray_age: Duration::ZERO,
         steps: status.steps(),
         wishes: facts.kube.wishes,
         recorded: status,

@@ -30,8 +30,20 @@ pub enum Action {
     AddFinalizer,
     /// Let the object go: nothing of it is left on AWS.
     RemoveFinalizer,
-    /// Set the annotation that says why the cluster is down, or remove it.
-    MarkStopped(Option<String>),
+    /// Set the annotation that says why the cluster is down, or remove it, and the one that says which wish to be
+    /// woken is handled.
+    MarkStopped(StopMark),
+}
+
+/// What the annotations say of a cluster that is to be down, or up again: both are written at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StopMark {
+    /// Value of `rayward.dev/stopped`; `None` removes it.
+    pub stopped: Option<String>,
+    /// Value of `rayward.dev/wake-handled`; `None` removes it.
+    pub wake_handled: Option<String>,
+    /// Why, for people.
+    pub because: String,
 }
 
 /// A launch that is not sent any more.
@@ -87,8 +99,10 @@ impl fmt::Display for Action {
             Self::CreateKey => f.write_str("create the cluster's key"),
             Self::AddFinalizer => f.write_str("add the finalizer"),
             Self::RemoveFinalizer => f.write_str("remove the finalizer"),
-            Self::MarkStopped(Some(reason)) => write!(f, "mark as stopped: {reason}"),
-            Self::MarkStopped(None) => f.write_str("remove the mark of being stopped"),
+            Self::MarkStopped(mark) => match &mark.stopped {
+                Some(reason) => write!(f, "mark as stopped: {reason}"),
+                None => f.write_str("remove the mark of being stopped"),
+            },
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The plan of a cluster that is to exist: each resource plans itself, in the order in which they need each other.
 
 use super::{
-    Action, Planner, Subject, delivery, fleet, fleet::Fleet, healing, interest, launch::Ground, membership::Members,
-    network, suspend,
+    Action, Planner, Subject, delivery, fleet, fleet::Fleet, healing, idle, interest, launch::Ground,
+    membership::Members, network, suspend,
 };
 use crate::{
     observe::Source,
@@ -42,9 +42,8 @@ fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     let members = Members::of(observed, &fleet, &planner.inputs.limits.ray, planner.inputs.now);
     planner.plan.interest = interest::interest(planner, &members);
     fleet::repair_tags(planner, &fleet);
-    if planner.cluster().suspend {
-        suspend::plan(planner, &fleet);
-    } else if suspend::is_up(planner) {
+    let is_down = suspend::plan(planner, &fleet) || idle::plan(planner, &fleet);
+    if !is_down {
         bring_up(planner, ground, &fleet, &members);
         delivery::plan(planner, &members);
     }

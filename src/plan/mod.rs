@@ -10,6 +10,7 @@ pub mod fleet;
 pub(crate) mod healing;
 #[cfg(test)]
 mod healing_tests;
+pub mod idle;
 mod interest;
 pub mod launch;
 mod launch_cap;
@@ -43,13 +44,14 @@ pub(crate) mod scenario_ray;
 pub mod suspend;
 pub(crate) mod tagging;
 mod together;
+mod usage;
 mod waiting;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
-pub use action::{Action, ClosedLaunch};
+pub use action::{Action, ClosedLaunch, StopMark};
 pub use waiting::{Finding, Outcome, Reason, Subject, Waiting};
 
 use crate::{
@@ -114,6 +116,9 @@ pub struct RayLimits {
     pub idle_proof: Duration,
     /// How old the observation may be on which a cluster is stopped.
     pub confirm_age: Duration,
+    /// How long a cluster whose Ray never answered since its head was started goes on; the idle timeout where that is
+    /// longer.
+    pub unseen_timeout: Duration,
     /// After how many machines that fail in the same way no further one is launched.
     pub repeated_failures: u32,
 }
@@ -129,6 +134,7 @@ impl Default for RayLimits {
             unknown_timeout: Duration::from_mins(10),
             idle_proof: Duration::from_mins(10),
             confirm_age: Duration::from_secs(5),
+            unseen_timeout: Duration::from_hours(2),
             repeated_failures: 3,
         }
     }
@@ -162,6 +168,8 @@ pub struct Plan {
     pub interest: Interest,
     /// A look into Ray is wanted at once: only a fresh one may stop a cluster.
     pub look_now: bool,
+    /// What is known of its use; `None`: nobody could judge now, and what was known before stands.
+    pub idle: Option<idle::Idleness>,
     /// When to look again at the latest; `None`: when something changes.
     pub next_check: Option<Duration>,
 }
@@ -171,6 +179,13 @@ impl Plan {
     #[must_use]
     pub fn is_converged(&self) -> bool {
         self.actions.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Whether all is as it is to be: a cluster that is looked at once more before it goes down is.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        let mut waiting = self.waiting.iter();
+        self.actions.is_empty() && waiting.all(|waiting| waiting.reason == Reason::ConfirmIdle)
     }
 }
 

@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Action, Inputs, Limits, Plan, fleet::Fleet, plan, scenario_ray::RayModel};
 use crate::{
     api::{
-        BucketDeletion, ControllerAccess, IdleAction, IdleSignals, Launch, PublicAddress, VolumeSpec, WhenUnknown,
-        WhenUnreachable,
+        BucketDeletion, ControllerAccess, IdleAction, IdleSignals, Launch, PublicAddress, VolumeSpec, WakeSpec,
+        WhenUnknown, WhenUnreachable,
     },
     aws::Image,
     observe::{KeySecret, Ledger, Observed, Source},
@@ -73,7 +73,7 @@ impl Scenario {
                 when_unknown: WhenUnknown::Keep,
                 signals: IdleSignals::default(),
             },
-            wake_replaces_workers: false,
+            wake: WakeSpec::default(),
             controller_access: ControllerAccess::Public,
             tags: Tags::new(),
             software: Software {
@@ -261,7 +261,10 @@ impl Scenario {
             Action::Machine(step) => self.step(step),
             Action::AddFinalizer => self.observed.has_finalizer = true,
             Action::RemoveFinalizer => self.observed.has_finalizer = false,
-            Action::MarkStopped(mark) => self.observed.stopped.clone_from(mark),
+            Action::MarkStopped(mark) => {
+                self.observed.stopped.clone_from(&mark.stopped);
+                self.observed.wishes.wake_handled.clone_from(&mark.wake_handled);
+            }
         }
     }
 

@@ -1,23 +1,196 @@
-//! Down by wish: all machines stopped, everything else kept; and up again.
+//! Down by wish: all machines stopped or terminated, everything else kept; and up again. Why a cluster is down stands
+//! in an annotation, written before the first machine goes and removed before the first one comes.
 
-use super::{Action, Planner, Reason, Subject, fleet::Fleet};
-use crate::resources::{
-    instance::{Instance, InstanceState},
-    workers::fault,
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    Action, Planner, Reason, Subject,
+    action::StopMark,
+    fleet::Fleet,
+    idle::{self, Confirmation},
+};
+use crate::{
+    observe::Observed,
+    resources::{
+        instance::{Instance, InstanceState},
+        workers::fault,
+    },
+    validate::ValidCluster,
 };
 
-/// What the annotation `rayward.dev/stopped` begins with when the spec asks for it.
-pub const SUSPENDED: &str = "Suspended@";
+/// How long after the mark was written its decision holds while no machine was stopped yet; after that it is made
+/// again, since somebody may have come back.
+const DECISION_HOLDS: Duration = Duration::from_mins(1);
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $Cause:ident,)*) => {
+        /// Why a cluster is down; its name is what the annotation `rayward.dev/stopped` begins with.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Cause { $($(#[$doc])* $Cause,)* }
+
+        impl Cause {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$Cause),*];
+
+            /// Its name in the annotation and as the reason of a condition.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$Cause => stringify!($Cause),)* }
+            }
+        }
+    };
+}
+
+causes! {
+    /// The spec says `suspend: true`.
+    Suspended,
+    /// Nobody used it for `idle.timeout`.
+    Idle,
+    /// As [`Self::Idle`], and `idle.action` is `Terminate`: its machines are not stopped but gone.
+    IdleTerminated,
+    /// Ray could not be asked for so long that it may not go on.
+    RayUnknown,
+}
+
+impl Cause {
+    /// Why, and since when, by the value of the annotation.
+    #[must_use]
+    pub fn read(mark: &str) -> Option<(Self, Option<Timestamp>)> {
+        let (name, at) = mark.split_once('@')?;
+        let cause = Self::ALL.iter().copied().find(|cause| cause.name() == name)?;
+        Some((cause, at.parse().ok()))
+    }
+
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Suspended => "spec.suspend is true",
+            Self::Idle | Self::IdleTerminated => "nobody used it for idle.timeout",
+            Self::RayUnknown => "its Ray could not be asked for too long",
+        }
+    }
+
+    /// How a person starts it again.
+    #[must_use]
+    pub fn way_up(self) -> &'static str {
+        match self {
+            Self::Suspended => "suspend: false starts them again",
+            Self::IdleTerminated => "another value of the annotation rayward.dev/wake launches new ones",
+            Self::Idle | Self::RayUnknown => "another value of the annotation rayward.dev/wake starts them again",
+        }
+    }
+}
+
+/// Why the cluster is to be down now; `None`: it is to be up. `suspend: true` wins; what was stopped for another reason
+/// stays down until it is woken.
+#[must_use]
+pub fn cause(cluster: &ValidCluster, observed: &Observed) -> Option<Cause> {
+    if cluster.suspend {
+        return Some(Cause::Suspended);
+    }
+    let (cause, _) = Cause::read(observed.stopped.as_deref()?)?;
+    (cause != Cause::Suspended && !is_woken(observed)).then_some(cause)
+}
+
+/// Whether a person asks to start it in a way that was not acted upon yet.
+fn is_woken(observed: &Observed) -> bool {
+    let wishes = &observed.wishes;
+    wishes.wake.is_some() && wishes.wake != wishes.wake_handled
+}
+
+/// Plans a cluster that is to be down, or still carries the mark of having been; `false`: it is up.
+pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
+    let observed = planner.observed();
+    let Some(cause) = cause(planner.cluster(), observed) else {
+        let is_marked = observed.stopped.is_some();
+        if is_marked {
+            let woken = observed.wishes.wake.as_ref().filter(|_| is_woken(observed));
+            let because = woken.map_or_else(
+                || "nothing keeps it down any more".to_owned(),
+                |text| format!("rayward.dev/wake is {text:?}"),
+            );
+            unmark(planner, &because);
+        }
+        return is_marked;
+    };
+    planner.plan.idle = Some(idle::while_down(observed));
+    let mark = observed.stopped.as_deref().and_then(Cause::read);
+    let Some((_, at)) = mark.filter(|(marked, _)| *marked == cause) else {
+        planner.mark_stopped(cause, cause.words());
+        return true;
+    };
+    if cause != Cause::Suspended && at.is_some_and(|at| !has_begun(planner, fleet, at)) {
+        match idle::confirm(planner, fleet, cause) {
+            Confirmation::Holds => {}
+            Confirmation::Pending => return true,
+            Confirmation::Refuted => {
+                unmark(planner, "it was not stopped yet, and is to be judged anew");
+                return true;
+            }
+        }
+    }
+    if cause == Cause::IdleTerminated {
+        terminate(planner, fleet);
+    } else {
+        stop(planner, fleet);
+    }
+    true
+}
+
+/// Whether the mark, written at `at`, is being acted upon: it is young, or machines are down or were started after it.
+fn has_begun(planner: &Planner<'_>, fleet: &Fleet<'_>, at: Timestamp) -> bool {
+    let is_untouched = |machine: &Instance| machine.state == InstanceState::Running && machine.launched_at <= at;
+    let mut all = planner.observed().inventory.instance.ours.values();
+    planner.since(at) <= DECISION_HOLDS
+        || fleet.all().next().is_none()
+        || fleet.all().any(|machine| !is_untouched(machine))
+        || all.any(|machine| machine.state == InstanceState::ShuttingDown)
+}
+
+fn unmark(planner: &mut Planner<'_>, because: &str) {
+    let mark = StopMark {
+        stopped: None,
+        wake_handled: planner.observed().wishes.wake.clone(),
+        because: because.into(),
+    };
+    planner.act(Subject::Cluster, Action::MarkStopped(mark));
+}
+
+impl Planner<'_> {
+    /// Plans to write down that and why the cluster is to be down. What people said of waking it until now is handled.
+    pub(super) fn mark_stopped(&mut self, cause: Cause, because: &str) {
+        let now = self.inputs.now.strftime("%Y-%m-%dT%H:%M:%SZ");
+        let mark = StopMark {
+            stopped: Some(format!("{}@{now}", cause.name())),
+            wake_handled: self.observed().wishes.wake.clone(),
+            because: because.into(),
+        };
+        self.act(Subject::Cluster, Action::MarkStopped(mark));
+    }
+}
+
+/// Plans to terminate every machine of the cluster.
+fn terminate(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
+    let ids: Vec<String> = fleet.all().map(|machine| machine.id.clone()).collect();
+    if !ids.is_empty() {
+        planner.terminate(Subject::Cluster, &ids, Cause::IdleTerminated.words());
+    }
+    let all = planner.observed().inventory.instance.ours.values();
+    let leaving = all.filter(|machine| machine.state == InstanceState::ShuttingDown);
+    let leaving: Vec<&str> = leaving.map(|machine| machine.id.as_str()).collect();
+    if !leaving.is_empty() {
+        let message = format!("{} shutting down", leaving.join(", "));
+        planner.wait(Subject::Cluster, Reason::InTransition, message);
+    }
+}
 
 /// Plans to stop every machine of the cluster, head and workers together.
-pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
+fn stop(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
     use InstanceState as S;
     let running = fleet.ids_in(&[S::Running]);
-    if planner.observed().stopped.is_none() {
-        let mark = format!("{SUSPENDED}{}", planner.inputs.now.strftime("%Y-%m-%dT%H:%M:%SZ"));
-        planner.act(Subject::Cluster, Action::MarkStopped(Some(mark)));
-        return;
-    }
     if !running.is_empty() {
         planner.stop(Subject::Cluster, &running, false);
     }
@@ -35,15 +208,4 @@ pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) {
     }
     let stopping: Vec<&Instance> = fleet.all().filter(|machine| machine.state == S::Stopping).collect();
     planner.await_stop(Subject::Cluster, &stopping, "");
-}
-
-/// Plans to remove the mark of a cluster that is to be up again; `true` once nothing keeps it down.
-pub(super) fn is_up(planner: &mut Planner<'_>) -> bool {
-    match &planner.observed().stopped {
-        Some(mark) if mark.starts_with(SUSPENDED) => {
-            planner.act(Subject::Cluster, Action::MarkStopped(None));
-            false
-        }
-        _ => true,
-    }
 }

@@ -149,6 +149,8 @@ reasons! {
     BucketHoldsData,
     /// Everything is gone by what was seen; it is looked at once more.
     ConfirmGone,
+    /// Nobody uses the cluster; it is looked at once more before it goes down.
+    ConfirmIdle,
     /// The spec asks for what AWS does not have: an unknown subnet, a zone without this type.
     InvalidReference,
     /// Machines are on their way into Ray.

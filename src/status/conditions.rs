@@ -1,5 +1,7 @@
 //! The conditions: what is as asked for, what is on its way, and what waits for a person.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -10,7 +12,10 @@ use super::{
 use crate::{
     api::{Phase, RayClusterStatus},
     observe::Source,
-    plan::{Action, Finding, Outcome, Reason, Subject, Waiting},
+    plan::{
+        Action, Finding, Outcome, Reason, Subject, Waiting,
+        suspend::{self, Cause},
+    },
     resources::{Kind, head::choose},
     validate::ValidationError,
 };
@@ -24,12 +29,17 @@ pub(super) struct Draft {
     kind: ConditionType,
     /// `None`: unknown.
     holds: Option<bool>,
-    reason: &'static str,
+    reason: Cow<'static, str>,
     message: String,
 }
 
 impl Draft {
-    fn new(kind: ConditionType, holds: Option<bool>, reason: &'static str, message: impl Into<String>) -> Self {
+    fn new(
+        kind: ConditionType,
+        holds: Option<bool>,
+        reason: impl Into<Cow<'static, str>>,
+        message: impl Into<String>,
+    ) -> Self {
         let mut message = message.into();
         if let Some((end, _)) = message.char_indices().nth(MESSAGE_LENGTH) {
             message.truncate(end);
@@ -38,7 +48,7 @@ impl Draft {
         Self {
             kind,
             holds,
-            reason,
+            reason: reason.into(),
             message,
         }
     }
@@ -56,19 +66,19 @@ pub(super) fn draft(facts: &Facts<'_>) -> (Phase, Vec<Draft>) {
     let parts = [network(facts), head(facts), workers(facts), buckets(facts)];
     let blocked = worst(facts.waiting().filter(|waiting| waiting.reason.needs_person()));
     let down = facts.is_down();
-    let is_settled = facts.inputs.plan.is_converged() && !facts.machines_unknown();
+    let is_settled = facts.inputs.plan.is_settled() && !facts.machines_unknown();
     let ready = parts.iter().all(|part| part.holds == Some(true)) && is_settled;
     let phase = phase(facts, ready, blocked.is_some());
     let standing = match phase {
         Phase::Suspending => Standing::Suspending,
-        Phase::Suspended => Standing::Suspended,
+        Phase::Suspended => facts.standing_of_suspension(),
         Phase::Resuming => Standing::Resuming,
         Phase::Degraded => Standing::Recovering,
         _ => Standing::Provisioning,
     };
     let mut drafts = vec![summary(facts, phase, standing, &parts, blocked.as_ref())];
     match &blocked {
-        Some((reason, message)) => drafts.push(Draft::new(ConditionType::Stalled, Some(true), reason, message)),
+        Some((reason, message)) => drafts.push(Draft::new(ConditionType::Stalled, Some(true), *reason, message)),
         None if ready || (down && is_settled) => {}
         None => {
             let message = facts.in_progress();
@@ -77,14 +87,15 @@ pub(super) fn draft(facts: &Facts<'_>) -> (Phase, Vec<Draft>) {
     }
     drafts.extend(parts);
     drafts.push(up_to_date(facts));
-    if facts.inputs.cluster.suspend {
+    drafts.extend(idle(facts));
+    if let Some(cause) = facts.cause() {
+        let reason = if down {
+            cause.name()
+        } else {
+            Standing::Suspending.name()
+        };
         let message = facts.suspension();
-        drafts.push(Draft::standing(
-            ConditionType::Suspended,
-            down,
-            standing_of_suspension(down),
-            message,
-        ));
+        drafts.push(Draft::new(ConditionType::Suspended, Some(down), reason, message));
     }
     drafts.extend(drifted(facts));
     (phase, drafts)
@@ -122,7 +133,7 @@ pub(super) fn dated(
         Condition {
             type_: draft.kind.name().into(),
             status: status.into(),
-            reason: draft.reason.into(),
+            reason: draft.reason.into_owned(),
             message: draft.message,
             observed_generation: Some(generation),
             // Whole seconds, as the API server keeps them.
@@ -141,12 +152,31 @@ impl<'a> Facts<'a> {
         matches!(self.inputs.observed.inventory.instance.swept, Source::Unknown(_))
     }
 
-    /// Whether the spec asks for stopped machines and none is up.
+    /// Why the cluster is to be down, if it is.
+    fn cause(&self) -> Option<Cause> {
+        suspend::cause(self.inputs.cluster, self.inputs.observed)
+    }
+
+    /// Whether the machines are to be down and none is up.
     fn is_down(&self) -> bool {
-        use crate::resources::instance::InstanceState::Stopped;
-        self.inputs.cluster.suspend
-            && !self.machines_unknown()
-            && self.fleet.all().all(|machine| machine.state == Stopped)
+        use crate::resources::instance::InstanceState::{ShuttingDown, Stopped};
+        let mut seen = self.inputs.observed.inventory.instance.ours.values();
+        let are_down = match self.cause() {
+            None => false,
+            Some(Cause::IdleTerminated) => {
+                self.fleet.all().next().is_none() && seen.all(|machine| machine.state != ShuttingDown)
+            }
+            Some(_) => self.fleet.all().all(|machine| machine.state == Stopped),
+        };
+        are_down && !self.machines_unknown()
+    }
+
+    fn standing_of_suspension(&self) -> Standing {
+        match self.cause() {
+            _ if !self.is_down() => Standing::Suspending,
+            Some(Cause::Suspended) => Standing::Suspended,
+            _ => Standing::Stopped,
+        }
     }
 
     fn suspension(&self) -> String {
@@ -156,11 +186,25 @@ impl<'a> Facts<'a> {
             .filter(|machine| machine.state.name() != "stopped")
             .map(|machine| format!("{} {}", machine.id, machine.state.name()))
             .collect();
-        if up.is_empty() {
-            "the machines are stopped; disks, addresses and buckets are kept. suspend: false starts them again".into()
-        } else {
-            up.join(", ")
-        }
+        let cause = self.cause().unwrap_or(Cause::Suspended);
+        let why = match cause {
+            Cause::Suspended => String::new(),
+            cause => format!("{}: ", cause.words()),
+        };
+        let rest = match cause {
+            _ if !up.is_empty() => up.join(", "),
+            Cause::IdleTerminated => {
+                format!(
+                    "the machines are gone; network and buckets are kept. {}",
+                    cause.way_up()
+                )
+            }
+            _ => format!(
+                "the machines are stopped; disks, addresses and buckets are kept. {}",
+                cause.way_up()
+            ),
+        };
+        why + &rest
     }
 
     /// What is being done and waited for.
@@ -324,20 +368,26 @@ fn machines_draft(facts: &Facts<'_>, kind: ConditionType) -> Option<Draft> {
         let waiting = Waiting::unseen(Subject::Cluster, "machines", why);
         return Some(Draft::new(kind, None, waiting.reason.name(), waiting.message));
     }
-    let standing = standing_of_suspension(facts.is_down());
     facts
-        .inputs
-        .cluster
-        .suspend
-        .then(|| Draft::standing(kind, false, standing, facts.suspension()))
+        .cause()
+        .map(|_| Draft::standing(kind, false, facts.standing_of_suspension(), facts.suspension()))
 }
 
-fn standing_of_suspension(down: bool) -> Standing {
-    if down {
-        Standing::Suspended
-    } else {
-        Standing::Suspending
-    }
+/// Whether nobody uses it; what was known before stands where nobody could judge.
+fn idle(facts: &Facts<'_>) -> Option<Draft> {
+    let kind = ConditionType::Idle;
+    let Some(idleness) = &facts.inputs.plan.idle else {
+        let mut before = facts.inputs.previous.conditions.iter();
+        let before = before.find(|condition| condition.type_ == kind.name())?;
+        let holds = match before.status.as_str() {
+            "True" => Some(true),
+            "False" => Some(false),
+            _ => None,
+        };
+        return Some(Draft::new(kind, holds, before.reason.clone(), before.message.clone()));
+    };
+    let verdict = idleness.verdict.as_ref()?;
+    Some(Draft::new(kind, verdict.idle, verdict.reason, verdict.message.clone()))
 }
 
 fn buckets(facts: &Facts<'_>) -> Draft {
@@ -354,7 +404,7 @@ fn buckets(facts: &Facts<'_>) -> Draft {
 
 fn up_to_date(facts: &Facts<'_>) -> Draft {
     let kind = ConditionType::UpToDate;
-    if facts.machines_unknown() || facts.inputs.cluster.suspend {
+    if facts.machines_unknown() || facts.cause().is_some() {
         let holds_not = machines_draft(facts, kind);
         return Draft {
             holds: None,
@@ -411,7 +461,7 @@ fn told<'a>(findings: impl Iterator<Item = &'a Finding>) -> String {
 
 fn phase(facts: &Facts<'_>, ready: bool, blocked: bool) -> Phase {
     let previous = facts.inputs.previous;
-    if facts.inputs.cluster.suspend {
+    if facts.cause().is_some() {
         return if facts.is_down() {
             Phase::Suspended
         } else {
@@ -445,9 +495,9 @@ fn summary(
         return Draft::standing(kind, true, Standing::AsSpecified, "everything is as specified");
     }
     if let Some((reason, message)) = blocked {
-        return Draft::new(kind, holds_not(reason), reason, message);
+        return Draft::new(kind, holds_not(reason), *reason, message);
     }
-    if facts.inputs.cluster.suspend {
+    if facts.cause().is_some() {
         return Draft::standing(kind, false, standing, facts.suspension());
     }
     match parts.iter().find(|part| part.holds != Some(true)) {

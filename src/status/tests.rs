@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{
     observe::{Ledger, Shelf},
-    plan::{Action, Finding, Reason, Subject, Waiting},
+    plan::{Action, Finding, Reason, StopMark, Subject, Waiting},
     ray::facts::{Look, Node, NodeState, RayFacts, View},
     resources::{
         Inventory,

@@ -38,7 +38,9 @@ names! {
         BucketsReady,
         /// Every machine was made from what the spec now says.
         UpToDate,
-        /// The spec asks for stopped machines, and they are.
+        /// Nobody uses the cluster.
+        Idle,
+        /// The machines are to be stopped, and they are.
         Suspended,
         /// Something differs from what Rayward made.
         Drifted,
@@ -54,7 +56,9 @@ pub enum Polarity {
     Normal,
     /// There only while it is `True`, which calls for attention.
     Abnormal,
-    /// There only while it was asked for.
+    /// There only while the head runs; neither is better.
+    Up,
+    /// There only while the cluster is to be down.
     Wish,
 }
 
@@ -70,6 +74,7 @@ impl ConditionType {
             | Self::BucketsReady
             | Self::UpToDate => Polarity::Normal,
             Self::Reconciling | Self::Stalled | Self::Drifted | Self::DeletionBlocked => Polarity::Abnormal,
+            Self::Idle => Polarity::Up,
             Self::Suspended => Polarity::Wish,
         }
     }
@@ -88,6 +93,8 @@ names! {
         Suspending,
         /// The machines are stopped, as the spec says.
         Suspended,
+        /// The machines are stopped, and the spec does not say so.
+        Stopped,
         /// The machines are being started again.
         Resuming,
         /// The cluster is being deleted.

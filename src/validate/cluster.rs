@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr};
 use ipnet::Ipv4Net;
 
 use crate::{
-    api::{BucketDeletion, ControllerAccess, PublicAddress, VolumeSpec, WhenUnreachable},
+    api::{BucketDeletion, ControllerAccess, PublicAddress, VolumeSpec, WakeSpec, WhenUnreachable},
     tags::Tags,
 };
 
@@ -51,8 +51,8 @@ pub struct ValidCluster {
     pub suspend: bool,
     /// What becomes of it when nobody uses it.
     pub idle: Idle,
-    /// A worker that AWS has no capacity to start may be replaced.
-    pub wake_replaces_workers: bool,
+    /// How it comes up again.
+    pub wake: WakeSpec,
     /// Which address of the head the controller uses.
     pub controller_access: ControllerAccess,
     /// The user's tags.

@@ -71,7 +71,7 @@ fn measure(only: &[String]) {
         let mut figures: Vec<Figure> = Vec::new();
         if is_asked_for(&planning::PART) {
             println!("plan: a cluster of 1,000 workers (seconds)");
-            figures.extend(planning::measure().await);
+            figures.extend(Box::pin(planning::measure()).await);
         }
         if is_asked_for(&creation::PART) {
             println!("creation: the lab on the stand-in (half a minute)");

@@ -13,7 +13,7 @@ use rayward::{
     execute::{Bounds, Execution, Kubernetes, KubernetesError, Outcome},
     memory::{Memory, RetryDelays},
     observe::{Facts, KeySecret, KubeFacts, Ledger, Source, Wishes, observe, settle},
-    plan::{Inputs, Limits, plan},
+    plan::{Inputs, Limits, StopMark, plan},
     ray::{facts::RayFacts, step::NoHands},
     resources::{Inventory, Kind, bucket},
     status::{StatusInputs, status},
@@ -107,8 +107,8 @@ impl Kubernetes for Kept {
         Ok(())
     }
 
-    async fn mark_stopped(&self, reason: Option<&str>) -> Result<(), KubernetesError> {
-        self.record().stopped = reason.map(ToOwned::to_owned);
+    async fn mark_stopped(&self, mark: &StopMark) -> Result<(), KubernetesError> {
+        self.record().stopped.clone_from(&mark.stopped);
         Ok(())
     }
 

@@ -13,7 +13,7 @@ use crate::{
     execute::{Clock, Effect, Failure, KubernetesError, Outcome},
     metrics::{ErrorKind, PassOutcome},
     observe::{KeySecret, Observed, Source},
-    plan::Action,
+    plan::{Action, suspend::Cause},
     ray::step::MachineStep,
     resources::{
         Change, Kind,
@@ -76,6 +76,9 @@ impl Passes {
         for performed in &outcome.performed {
             match &performed.result {
                 Ok(_) => {
+                    if let Some(cause) = shutdown(&performed.action) {
+                        self.metrics.shut_down(cause);
+                    }
                     if let Some(step) = healing(&performed.action) {
                         self.metrics.healed(step);
                     }
@@ -135,6 +138,14 @@ impl Passes {
             None => PassOutcome::Waiting,
         };
         (Due { next, watch }, how)
+    }
+}
+
+/// Why an action takes a cluster down, if it does.
+fn shutdown(action: &Action) -> Option<Cause> {
+    match action {
+        Action::MarkStopped(mark) => mark.stopped.as_deref().and_then(Cause::read).map(|(cause, _)| cause),
+        _ => None,
     }
 }
 

@@ -165,7 +165,11 @@ fn deletion_names_its_blockers() {
 #[test]
 fn what_is_left_to_do_keeps_a_cluster_from_being_ready() {
     let mut pass = Pass::settled();
-    pass.plan.actions.push(Action::MarkStopped(None));
+    pass.plan.actions.push(Action::MarkStopped(StopMark {
+        stopped: None,
+        wake_handled: None,
+        because: String::new(),
+    }));
     let status = pass.status();
     assert_eq!(told(&status, ConditionType::Ready), "False Provisioning");
     assert_eq!(

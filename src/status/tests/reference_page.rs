@@ -3,6 +3,7 @@
 use std::fs;
 
 use super::*;
+use crate::plan::{idle::IdleReason, suspend::Cause};
 
 /// The page lists the words that programs may rely on: each that the code has, and none that it has not.
 #[test]
@@ -11,7 +12,9 @@ fn the_reference_page_lists_every_condition_reason_and_phase() {
     let table = |heading: &str| -> Vec<(String, String)> {
         let section = page
             .split("\n## ")
-            .find(|section| section.starts_with(heading))
+            .find(|section| {
+                section.starts_with(&format!("{heading}\n")) || section.starts_with(&format!("{heading} and"))
+            })
             .unwrap();
         let rows = section.lines().filter(|line| line.starts_with("| `"));
         let cells = rows.map(|row| row.split('|').map(|cell| cell.trim().replace('`', "")).collect());
@@ -22,7 +25,8 @@ fn the_reference_page_lists_every_condition_reason_and_phase() {
     let polarity = |kind: &ConditionType| match kind.polarity() {
         Polarity::Normal => "always; True is good",
         Polarity::Abnormal => "only while True",
-        Polarity::Wish => "only while spec.suspend",
+        Polarity::Up => "only while the head runs; neither is better",
+        Polarity::Wish => "only while it is to be down",
     };
     let conditions: Vec<_> = ConditionType::ALL
         .iter()
@@ -35,6 +39,9 @@ fn the_reference_page_lists_every_condition_reason_and_phase() {
         .map(|reason| reason.name())
         .chain(Reason::ALL.iter().map(|reason| reason.name()));
     assert_eq!(names("Reasons"), reasons.collect::<Vec<_>>());
+    let causes = Cause::ALL.iter().map(|cause| cause.name());
+    let idle = IdleReason::ALL.iter().map(|reason| reason.name()).chain(causes);
+    assert_eq!(names("Reasons of `Idle`"), idle.collect::<Vec<_>>());
     let person: Vec<_> = table("Reasons")
         .into_iter()
         .filter(|(_, who)| who == "you")

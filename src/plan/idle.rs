@@ -1,0 +1,555 @@
+//! When a cluster that nobody uses goes down: since when nobody does, until when that is waited out, and what keeps the
+//! decision back. Only what is known counts, and a clock that jumped, a status that was lost and a controller that was
+//! away make it wait, never hurry.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    Planner, Reason, Subject,
+    fleet::Fleet,
+    suspend::Cause,
+    usage::{Darkness, Usage, usage},
+};
+use crate::{
+    api::{IdleAction, KEEP_ALIVE_UNTIL, Phase, WhenUnknown},
+    observe::Observed,
+    ray::facts::Look,
+    resources::{
+        head::choose,
+        instance::{Instance, InstanceState},
+    },
+};
+
+/// How often the time of the last use is written down while a cluster is in use.
+const WRITE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+/// How long before it stops a cluster tells so; at most half of the timeout.
+const WARNING: SignedDuration = SignedDuration::from_mins(10);
+/// For how long a process that has just started leaves what the last one said.
+const FIRST_LOOK: Duration = Duration::from_mins(1);
+/// How much the deadline may waver before it is another one: looks begin seconds apart.
+const WAVERING: SignedDuration = SignedDuration::from_mins(1);
+/// How far AWS's clock may be ahead of ours.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $Name:ident,)*) => {
+        /// Reasons of the condition `Idle` beside those for which Ray is unknown
+        /// (see [`crate::ray::facts::Blindness`]).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum IdleReason { $($(#[$doc])* $Name,)* }
+
+        impl IdleReason {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$Name),*];
+
+            /// Its name in the API.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$Name => stringify!($Name),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Something uses the cluster.
+    InUse,
+    /// Nothing does, and the time runs.
+    NotInUse,
+    /// Nothing does, and a person keeps it up.
+    KeptAlive,
+    /// Nothing does, and what a person wrote to keep it up cannot be read.
+    KeepAliveUnreadable,
+    /// Nothing does, and it is stopped soon.
+    StoppingSoon,
+    /// Whether people are on a machine is not known.
+    PeopleUnknown,
+    /// It has been unknown for longer than the timeout, and the cluster goes on.
+    UnknownForLong,
+}
+
+/// What is known of a cluster's use, and what follows: made into the status.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Idleness {
+    /// The condition; `None`: the cluster is not up, so nobody can use it.
+    pub verdict: Option<Verdict>,
+    /// When it was last used.
+    pub last_activity: Option<Timestamp>,
+    /// What used it then.
+    pub last_signal: Option<String>,
+    /// When it goes down if nobody uses it until then.
+    pub deadline: Option<Timestamp>,
+}
+
+/// The condition `Idle`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether nobody uses it; `None`: unknown.
+    pub idle: Option<bool>,
+    /// Why, in a word.
+    pub reason: &'static str,
+    /// Why, and what follows when.
+    pub message: String,
+}
+
+/// Whether the decision to stop a cluster still holds that was written down and not acted upon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Confirmation {
+    /// It does.
+    Holds,
+    /// That is being looked at.
+    Pending,
+    /// It does not, or nobody can tell.
+    Refuted,
+}
+
+/// Of a cluster that is down: when it was last used stays.
+pub(super) fn while_down(observed: &Observed) -> Idleness {
+    Idleness {
+        last_activity: observed.recorded.last_activity_time,
+        last_signal: observed.recorded.last_activity_signal.clone(),
+        ..Idleness::default()
+    }
+}
+
+/// Looks once more at a cluster that was to be stopped some time ago.
+pub(super) fn confirm(planner: &mut Planner<'_>, fleet: &Fleet<'_>, cause: Cause) -> Confirmation {
+    let usage = usage(planner, fleet);
+    match (cause, usage) {
+        (Cause::RayUnknown, Usage::Unknown(_)) | (_, Usage::Idle { is_fresh: true, .. }) => Confirmation::Holds,
+        (_, Usage::Idle { .. }) => {
+            planner.look_once_more();
+            Confirmation::Pending
+        }
+        (_, Usage::Unknown(dark)) if dark.is_unlooked && dark.since < FIRST_LOOK => {
+            planner.look_once_more();
+            Confirmation::Pending
+        }
+        _ => Confirmation::Refuted,
+    }
+}
+
+/// Judges the use of a cluster that is to be up; `true`: it is to go down now, and nothing else is planned for it.
+pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
+    let head = choose(&fleet.heads).0;
+    let head = head.filter(|head| head.state == InstanceState::Running);
+    let times = Times::new(planner, head);
+    let Some(head) = head else {
+        planner.plan.idle = Some(times.not_up());
+        return false;
+    };
+    match usage(planner, fleet) {
+        Usage::InUse { signals, details } => {
+            let (idleness, again) = times.in_use(signals, &details);
+            planner.check_in(again);
+            planner.plan.idle = Some(idleness);
+            false
+        }
+        Usage::Unknown(dark) if dark.is_unlooked && dark.since < FIRST_LOOK && times.is_judged() => {
+            // What the last process saw stands until this one has looked.
+            planner.check_in(FIRST_LOOK);
+            false
+        }
+        Usage::Unknown(dark) => {
+            let judged = times.unknown(head, &dark);
+            planner.take(judged, Cause::RayUnknown, true)
+        }
+        Usage::Idle { age, is_fresh } => {
+            let is_starting = fleet.all().any(|machine| machine.state == InstanceState::Pending);
+            let mut judged = times.idle(age);
+            judged.is_due &= !is_starting;
+            let cause = match planner.cluster().idle.action {
+                IdleAction::Terminate => Cause::IdleTerminated,
+                IdleAction::Stop | IdleAction::None => Cause::Idle,
+            };
+            planner.take(judged, cause, is_fresh)
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// Enters a judgement; `true`: the cluster is to go down now.
+    fn take(&mut self, judged: Judged, cause: Cause, is_fresh: bool) -> bool {
+        if let Some(again) = judged.again {
+            // What was seen grows old within seconds, and looks come every few: sooner shows nothing new.
+            self.check_in(again.max(Duration::from_secs(1)));
+        }
+        let because = judged.because;
+        self.plan.idle = Some(judged.idleness);
+        if !judged.is_due {
+            return false;
+        }
+        if is_fresh {
+            self.mark_stopped(cause, &because);
+        } else {
+            self.look_once_more();
+        }
+        is_fresh
+    }
+
+    fn look_once_more(&mut self) {
+        self.plan.look_now = true;
+        let message = "nobody uses the cluster: looking once more before it goes down";
+        self.wait(Subject::Cluster, Reason::ConfirmIdle, message);
+        self.check_in(self.inputs.limits.ray.look_interval);
+    }
+}
+
+/// A judgement and what is done about it.
+struct Judged {
+    idleness: Idleness,
+    /// Whether it is to go down now.
+    is_due: bool,
+    /// Why, for people.
+    because: String,
+    /// When to judge again at the latest.
+    again: Option<Duration>,
+}
+
+/// All that the times of one cluster are computed from.
+struct Times<'a> {
+    observed: &'a Observed,
+    now: Timestamp,
+    timeout: SignedDuration,
+    proof: Duration,
+    unseen_timeout: SignedDuration,
+    action: IdleAction,
+    when_unknown: WhenUnknown,
+    /// When the last use that is written down was; it may lie ahead where a clock was set back.
+    stored: Option<Timestamp>,
+    /// What it was.
+    signal: String,
+    /// The status and the reason of the condition that is written down, since when, and its message.
+    before: Option<(String, String, Timestamp, String)>,
+    /// The cluster is on its way up again.
+    is_waking: bool,
+    launched_at: Option<Timestamp>,
+}
+
+impl<'a> Times<'a> {
+    fn new(planner: &Planner<'a>, head: Option<&Instance>) -> Self {
+        let (observed, idle) = (planner.observed(), &planner.cluster().idle);
+        let limits = &planner.inputs.limits.ray;
+        let recorded = &observed.recorded;
+        let condition = recorded.conditions.iter().find(|condition| condition.type_ == "Idle");
+        let signed = |duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Self {
+            observed,
+            now: planner.inputs.now,
+            timeout: signed(idle.timeout),
+            proof: limits.idle_proof.min(idle.timeout),
+            unseen_timeout: signed(limits.unseen_timeout.max(idle.timeout)),
+            action: idle.action,
+            when_unknown: idle.when_unknown,
+            stored: recorded.last_activity_time,
+            signal: recorded
+                .last_activity_signal
+                .clone()
+                .unwrap_or_else(|| "its last use".into()),
+            before: condition.map(|condition| {
+                let at = condition.last_transition_time.0;
+                (
+                    condition.status.clone(),
+                    condition.reason.clone(),
+                    at,
+                    condition.message.clone(),
+                )
+            }),
+            is_waking: matches!(recorded.phase, Some(Phase::Suspended | Phase::Suspending)),
+            launched_at: head.map(|head| head.launched_at),
+        }
+    }
+
+    fn is_judged(&self) -> bool {
+        self.before.is_some() && !self.is_waking
+    }
+
+    fn was(&self, status: &str) -> bool {
+        self.before.as_ref().is_some_and(|(before, ..)| before == status)
+    }
+
+    /// The message that is written down, if it is about this reason.
+    fn message_before(&self, reason: &str) -> Option<&str> {
+        let before = self.before.as_ref().filter(|(_, before, ..)| before == reason);
+        before.map(|(_, _, _, message)| message.as_str())
+    }
+
+    fn ago(&self, duration: Duration) -> Timestamp {
+        let duration = SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        self.now.saturating_sub(duration).unwrap_or(Timestamp::MIN)
+    }
+
+    fn until(&self, at: Timestamp) -> Duration {
+        Duration::try_from(at.duration_since(self.now)).unwrap_or_default()
+    }
+
+    fn idleness(&self, verdict: Option<Verdict>, last: Option<(Timestamp, String)>) -> Idleness {
+        let (last_activity, last_signal) = match last {
+            Some((at, signal)) => (Some(whole(at)), Some(signal)),
+            None => (self.stored, self.observed.recorded.last_activity_signal.clone()),
+        };
+        Idleness {
+            verdict,
+            last_activity,
+            last_signal,
+            deadline: None,
+        }
+    }
+
+    /// Whoever wakes a cluster uses it.
+    fn wake(&self) -> Option<(Timestamp, String)> {
+        self.is_waking.then(|| (self.now, "a wake".to_owned()))
+    }
+
+    fn not_up(&self) -> Idleness {
+        self.idleness(None, self.wake())
+    }
+
+    /// The judgement, and when it is written anew.
+    fn in_use(&self, signals: String, details: &str) -> (Idleness, Duration) {
+        let verdict = |message| Verdict {
+            idle: Some(false),
+            reason: IdleReason::InUse.name(),
+            message,
+        };
+        let age = self.stored.map(|at| self.now.duration_since(at));
+        let is_young = |age: &SignedDuration| !age.is_negative() && *age < WRITE_INTERVAL;
+        let told = self.message_before(IdleReason::InUse.name());
+        if let (Some(age), Some(message)) = (age.filter(is_young), told) {
+            let again = WRITE_INTERVAL.saturating_sub(age);
+            let idleness = self.idleness(Some(verdict(message.to_owned())), None);
+            (idleness, Duration::try_from(again).unwrap_or_default())
+        } else {
+            let idleness = self.idleness(Some(verdict(format!("in use: {details}"))), Some((self.now, signals)));
+            (idleness, WRITE_INTERVAL.unsigned_abs())
+        }
+    }
+
+    /// A time of AWS's or the head's clock. One that lies ahead counts as now at first sight; later what was written
+    /// down then tells more.
+    fn believed(&self, at: Timestamp) -> Option<Timestamp> {
+        if at <= self.now {
+            Some(at)
+        } else {
+            self.stored.is_none().then_some(self.now)
+        }
+    }
+
+    /// While in use the last time is written down only now and then: what may be missing, up to `unused_since`.
+    fn unwritten(&self, unused_since: Timestamp) -> Option<(Timestamp, String)> {
+        let stored = self.stored.filter(|_| self.was("False"))?;
+        let latest = stored.saturating_add(WRITE_INTERVAL * 2).unwrap_or(Timestamp::MAX);
+        Some((unused_since.min(latest), self.signal.clone()))
+    }
+
+    fn launch(&self) -> Option<(Timestamp, String)> {
+        let at = self.launched_at.and_then(|at| self.believed(at))?;
+        Some((at, "the start of the head".into()))
+    }
+
+    /// When it was last used, now that nobody uses it, and has not since `unused_since`.
+    fn last_use(&self, unused_since: Timestamp) -> Option<(Timestamp, String)> {
+        if self.observed.ray.clock_jumped {
+            // Times of day from before the jump tell nothing.
+            return latest([Some((unused_since, self.signal.clone())), self.wake()]);
+        }
+        let stored = match self.stored {
+            Some(at) => (at.min(self.now), self.signal.clone()),
+            None => (unused_since, "before the first look".to_owned()),
+        };
+        let end = self.observed.ray.view.known().and_then(|view| view.activity.last_end);
+        // The head's clock may be ahead: by more than the timeout, its times tell nothing.
+        let end = end.filter(|end| end.duration_since(self.now) <= self.timeout);
+        let end = end.map(|end| (end.min(self.now), "the end of a job or an actor".to_owned()));
+        latest([
+            Some(stored),
+            self.launch(),
+            end,
+            self.unwritten(unused_since),
+            self.wake(),
+        ])
+    }
+
+    /// Until when a person keeps it up; `Err`: what they wrote is no time.
+    fn kept_until(&self) -> Result<Option<Timestamp>, String> {
+        let Some(text) = &self.observed.wishes.keep_alive_until else {
+            return Ok(None);
+        };
+        text.trim().parse().map(Some).map_err(|_| {
+            let text: String = text.chars().take(64).collect();
+            format!(
+                "the annotation {KEEP_ALIVE_UNTIL} is {text:?}, which is no time and postpones nothing: write one like \
+                 2027-01-31T18:00:00Z"
+            )
+        })
+    }
+
+    fn idle(&self, age: Duration) -> Judged {
+        let ray = &self.observed.ray;
+        let unused_since = self.ago(ray.idle_for.saturating_add(age));
+        let last = self.last_use(unused_since);
+        let (used_at, signal) = last.clone().unwrap_or((self.now, self.signal.clone()));
+        let used_at = whole(used_at);
+        let kept_until = self.kept_until();
+        let by_use = used_at.saturating_add(self.timeout).unwrap_or(Timestamp::MAX);
+        let kept = kept_until.as_ref().ok().copied().flatten();
+        let wished = kept.map_or(by_use, |kept| kept.max(by_use));
+        let needed = if ray.clock_jumped {
+            Duration::try_from(self.timeout).unwrap_or(Duration::MAX)
+        } else {
+            self.proof
+        };
+        let deadline = self.proven(wished, unused_since, needed);
+        let is_over = self.now >= deadline && ray.idle_for >= needed;
+        let warning = WARNING.min(self.timeout / 2);
+        let warned_at = deadline.saturating_sub(warning).unwrap_or(Timestamp::MIN);
+        let follows = match self.action {
+            IdleAction::Stop => format!("Its machines are stopped at {deadline}"),
+            IdleAction::Terminate => format!("Its machines are terminated at {deadline}"),
+            IdleAction::None => "Nothing follows: idle.action is None".into(),
+        };
+        let mut message = format!("nobody has used it since {used_at} ({signal}). {follows}");
+        let mut reason = IdleReason::NotInUse;
+        match kept_until {
+            Ok(Some(kept)) if kept == deadline => {
+                message = format!("{message}: the annotation {KEEP_ALIVE_UNTIL} says so");
+                reason = IdleReason::KeptAlive;
+            }
+            Ok(_) => {}
+            Err(what) => {
+                message = format!("{message}. {what}");
+                reason = IdleReason::KeepAliveUnreadable;
+            }
+        }
+        let acts = self.action != IdleAction::None;
+        if acts && self.now >= warned_at {
+            reason = IdleReason::StoppingSoon;
+        }
+        let verdict = Verdict {
+            idle: Some(true),
+            reason: reason.name(),
+            message,
+        };
+        let again = if self.now < warned_at {
+            self.until(warned_at)
+        } else {
+            self.until(deadline).max(needed.saturating_sub(ray.idle_for))
+        };
+        Judged {
+            idleness: Idleness {
+                deadline: acts.then_some(deadline),
+                ..self.idleness(Some(verdict), last)
+            },
+            is_due: acts && is_over,
+            because: format!("nobody has used it since {used_at} ({signal})"),
+            again: (acts && !is_over).then_some(again),
+        }
+    }
+
+    /// The deadline with the time that nobody has to be seen using it. Looks begin seconds apart, so that time wavers:
+    /// what is written down stays then.
+    fn proven(&self, wished: Timestamp, unused_since: Timestamp, needed: Duration) -> Timestamp {
+        let earliest = unused_since.checked_add(needed).unwrap_or(Timestamp::MAX);
+        if earliest <= wished {
+            return wished;
+        }
+        let told = self.observed.recorded.idle_deadline;
+        let is_same = |told: &Timestamp| *told >= wished && told.duration_since(earliest).abs() <= WAVERING;
+        let rounded = || whole(earliest).saturating_add(SignedDuration::from_secs(1));
+        told.filter(is_same)
+            .unwrap_or_else(|| rounded().unwrap_or(Timestamp::MAX))
+    }
+
+    /// Whether its Ray answered since its head was started.
+    fn was_known(&self, head: &Instance) -> bool {
+        let recorded = self.observed.recorded.head.as_ref();
+        let recorded = recorded.filter(|recorded| recorded.instance_id.as_deref() == Some(&head.id));
+        let by_status = recorded.and_then(|recorded| recorded.joined_time);
+        let by_view = match &self.observed.ray.view {
+            Look::Known { .. } => return true,
+            Look::Unknown { last, .. } => last.as_ref().and_then(|view| {
+                let head = view.nodes.iter().filter(|node| node.is_head);
+                head.map(|node| node.started_at).max()
+            }),
+        };
+        let started = head.launched_at.saturating_sub(SKEW).unwrap_or(Timestamp::MIN);
+        by_status.max(by_view).is_some_and(|at| at >= started)
+    }
+
+    fn unknown(&self, head: &Instance, dark: &Darkness) -> Judged {
+        let unseen_since = self.ago(dark.since);
+        let last = latest([
+            self.stored.map(|at| (at, self.signal.clone())),
+            self.launch(),
+            self.unwritten(unseen_since),
+            self.wake(),
+        ]);
+        let written = self.before.as_ref().filter(|(status, ..)| status == "Unknown");
+        let since = whole(written.map_or(self.now, |(_, _, at, _)| *at)).max(whole(head.launched_at));
+        let was_known = self.was_known(head);
+        let patience = if was_known { self.timeout } else { self.unseen_timeout };
+        let kept = self.kept_until().ok().flatten();
+        let deadline = since.saturating_add(patience).unwrap_or(Timestamp::MAX);
+        let deadline = kept.map_or(deadline, |kept| kept.max(deadline));
+        // By the clock of the operating system, which may jump, and by this process's own.
+        let needed = if was_known || self.observed.ray.clock_jumped {
+            Duration::try_from(patience).unwrap_or(Duration::MAX)
+        } else {
+            self.proof
+        };
+        let is_over = self.now >= deadline && dark.since >= needed;
+        let goes_down = self.action != IdleAction::None && (!was_known || self.when_unknown == WhenUnknown::Stop);
+        let what = if dark.reason == IdleReason::PeopleUnknown.name() {
+            "whether people use it is not known"
+        } else if was_known {
+            "its Ray is not known"
+        } else {
+            "its Ray has not answered yet"
+        };
+        let follows = match (goes_down, self.action, was_known) {
+            (true, _, true) => {
+                format!("Its machines are stopped at {deadline} unless that ends: idle.whenUnknown is Stop")
+            }
+            (true, _, false) => format!("Its machines are stopped at {deadline} unless it does"),
+            (false, IdleAction::None, _) => "It goes on: idle.action is None".into(),
+            (false, ..) => "It goes on: idle.whenUnknown is Keep".into(),
+        };
+        let is_long = is_over && !goes_down;
+        let reason = if is_long {
+            IdleReason::UnknownForLong.name()
+        } else {
+            dark.reason
+        };
+        let (opening, ending) = (format!("since {since} {what}: "), format!(". {follows}"));
+        // The words for one and the same trouble differ from look to look.
+        let told = self.message_before(reason);
+        let told = told.filter(|told| told.starts_with(&opening) && told.ends_with(&ending));
+        let message = told.map_or_else(|| format!("{opening}{}{ending}", dark.message), ToOwned::to_owned);
+        let verdict = Verdict {
+            idle: None,
+            reason,
+            message,
+        };
+        let again = self.until(deadline).max(needed.saturating_sub(dark.since));
+        Judged {
+            because: format!("since {since} {what}: {}", dark.message),
+            idleness: self.idleness(Some(verdict), last),
+            is_due: goes_down && is_over,
+            again: (!is_over).then_some(again),
+        }
+    }
+}
+
+/// Whole seconds, as the API server keeps them.
+fn whole(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second()).unwrap_or(at)
+}
+
+fn latest<const N: usize>(all: [Option<(Timestamp, String)>; N]) -> Option<(Timestamp, String)> {
+    // Of equal times the first one says more.
+    all.into_iter()
+        .flatten()
+        .reduce(|best, next| if next.0 > best.0 { next } else { best })
+}

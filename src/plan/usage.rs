@@ -1,0 +1,175 @@
+//! Whether anybody uses a cluster, by what Ray and its machines tell. What is not known is never "nobody".
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{Planner, fleet::Fleet, idle::IdleReason};
+use crate::{
+    api::IdleSignals,
+    ray::facts::{Blindness, Look, Report, Signal},
+    resources::instance::InstanceState,
+};
+
+/// How old what a machine tells of people may be: those that work are asked once a minute.
+const REPORT_AGE: Duration = Duration::from_mins(2);
+/// How old it may be when the cluster is stopped upon it.
+const LAST_REPORT_AGE: Duration = Duration::from_secs(30);
+/// Looks at Ray that are older than so many intervals tell nothing any more.
+const INTERVALS: u32 = 3;
+
+/// What is known of a cluster's use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// Something uses it.
+    InUse {
+        /// In short: `a job, an SSH session`.
+        signals: String,
+        /// Which: `a job (raysubmit_1), an SSH session (i-1)`.
+        details: String,
+    },
+    /// Nothing does.
+    Idle {
+        /// How long ago the look at Ray began.
+        age: Duration,
+        /// Whether all that it rests on is so young that a cluster may be stopped upon it.
+        is_fresh: bool,
+    },
+    /// Nobody can tell.
+    Unknown(Darkness),
+}
+
+/// What cannot be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Darkness {
+    /// The reason of a condition.
+    pub reason: &'static str,
+    /// What was tried, on what, and what came of it.
+    pub message: String,
+    /// For how long this process has not seen it.
+    pub since: Duration,
+    /// Nobody has looked yet.
+    pub is_unlooked: bool,
+}
+
+/// What all looks together tell of the use of a cluster whose head runs.
+pub(super) fn usage(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Usage {
+    let (ray, limits) = (&planner.observed().ray, &planner.inputs.limits.ray);
+    let read = planner.observed().ray_age;
+    let people = People::of(planner, fleet, read);
+    let mut told: Vec<(Signal, String)> = people.seen;
+    if let Some(view) = ray.view.known() {
+        let signals = &view.activity.signals;
+        told.extend(signals.iter().map(|(signal, which)| (*signal, which.clone())));
+    }
+    if !told.is_empty() {
+        return in_use(told);
+    }
+    let age = match &ray.view {
+        Look::Known { age, .. } => age.saturating_add(read),
+        Look::Unknown {
+            why, message, since, ..
+        } => {
+            return Usage::Unknown(Darkness {
+                reason: why.name(),
+                message: message.clone(),
+                since: since.saturating_add(read),
+                is_unlooked: *why == Blindness::NotLooked,
+            });
+        }
+    };
+    if age > limits.look_interval * INTERVALS {
+        return Usage::Unknown(Darkness {
+            reason: Blindness::Stale.name(),
+            message: "the last look at Ray is too old".into(),
+            since: age,
+            is_unlooked: false,
+        });
+    }
+    match people.unseen {
+        Some(darkness) => Usage::Unknown(darkness),
+        None => Usage::Idle {
+            age,
+            is_fresh: age <= limits.confirm_age && people.oldest <= LAST_REPORT_AGE,
+        },
+    }
+}
+
+fn in_use(mut told: Vec<(Signal, String)>) -> Usage {
+    told.sort();
+    let kinds: BTreeSet<Signal> = told.iter().map(|(signal, _)| *signal).collect();
+    let kinds: Vec<String> = kinds.iter().map(ToString::to_string).collect();
+    let details = told.iter().map(|(signal, which)| match which.as_str() {
+        "" => signal.to_string(),
+        which => format!("{signal} ({which})"),
+    });
+    Usage::InUse {
+        signals: kinds.join(", "),
+        details: details.collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// What the machines tell of people on them.
+struct People {
+    /// Those that count, and on which machine.
+    seen: Vec<(Signal, String)>,
+    /// The first machine that cannot be asked.
+    unseen: Option<Darkness>,
+    /// Age of the oldest answer.
+    oldest: Duration,
+}
+
+impl People {
+    /// On every machine that runs, unless no sign of people counts.
+    fn of(planner: &Planner<'_>, fleet: &Fleet<'_>, read: Duration) -> Self {
+        let mut people = Self {
+            seen: Vec::new(),
+            unseen: None,
+            oldest: Duration::ZERO,
+        };
+        let idle = &planner.cluster().idle;
+        if !idle.asks_for_people() {
+            return people;
+        }
+        let reports = &planner.observed().ray.reports;
+        for machine in fleet.all().filter(|machine| machine.state == InstanceState::Running) {
+            let id = &machine.id;
+            match reports.get(id) {
+                Some(Look::Known { fact, age }) if age.saturating_add(read) <= REPORT_AGE => {
+                    people.oldest = people.oldest.max(age.saturating_add(read));
+                    let counted = counted(fact, idle.signals);
+                    people.seen.extend(counted.map(|signal| (signal, id.clone())));
+                }
+                Some(Look::Known { age, .. }) => {
+                    people.miss(id, "its last answer is too old", age.saturating_add(read), false);
+                }
+                Some(Look::Unknown {
+                    why, message, since, ..
+                }) => {
+                    let is_unlooked = *why == Blindness::NotLooked;
+                    people.miss(id, message, since.saturating_add(read), is_unlooked);
+                }
+                None => people.miss(id, "not looked at yet", Duration::ZERO, true),
+            }
+        }
+        people
+    }
+
+    fn miss(&mut self, id: &str, why: &str, since: Duration, is_unlooked: bool) {
+        if self.unseen.as_ref().is_none_or(|unseen| unseen.since < since) {
+            self.unseen = Some(Darkness {
+                reason: IdleReason::PeopleUnknown.name(),
+                message: format!(
+                    "{id} cannot be asked whether people are on it: {why}; without idle.signals it is not asked"
+                ),
+                since,
+                is_unlooked,
+            });
+        }
+    }
+}
+
+fn counted(report: &Report, signals: IdleSignals) -> impl Iterator<Item = Signal> {
+    let ssh = signals.ssh_sessions && report.ssh_sessions > 0;
+    let jupyter = signals.jupyter_kernels && report.jupyter_kernels > 0;
+    let ssh = ssh.then_some(Signal::SshSession);
+    ssh.into_iter().chain(jupyter.then_some(Signal::JupyterKernel))
+}
