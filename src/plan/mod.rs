@@ -32,11 +32,11 @@ pub mod pool;
 #[cfg(test)]
 mod properties;
 pub mod revision;
+#[cfg(test)]
+mod revision_tests;
 pub(crate) mod scale_down;
 #[cfg(test)]
 mod scale_down_tests;
-#[cfg(test)]
-mod revision_tests;
 #[cfg(test)]
 pub(crate) mod scenario;
 #[cfg(test)]

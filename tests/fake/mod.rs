@@ -5,6 +5,7 @@
 mod bucket;
 pub(crate) mod clock;
 mod launch;
+mod ray;
 mod rules;
 pub(crate) mod world;
 

@@ -13,8 +13,12 @@ use rayward::{
     execute::{Bounds, Execution, Kubernetes, KubernetesError, Outcome},
     memory::{Memory, RetryDelays},
     observe::{Facts, KeySecret, KubeFacts, Ledger, Source, Wishes, observe, settle},
+<<<<<<< HEAD
     plan::{Inputs, Limits, StopMark, plan},
     ray::{facts::RayFacts, step::NoHands},
+=======
+    plan::{Inputs, Limits, plan},
+>>>>>>> f520f1e (The fake account's machines join Ray; tests look into Ray every second)
     resources::{Inventory, Kind, bucket},
     status::{StatusInputs, status},
     sweep::{Interest, SweepIntervals, Sweeps},
@@ -24,7 +28,7 @@ use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use super::{ACCOUNT, Fake, Habits, clock::Clock};
+use super::{ACCOUNT, Fake, Habits, clock::Clock, ray::FakeRay};
 
 /// The installation that every world is.
 pub(crate) const INSTALLATION: &str = "fake-installation";
@@ -37,6 +41,7 @@ pub(crate) struct World {
     pub(crate) fake: Arc<Fake>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) limits: Limits,
+    ray: FakeRay,
     lag: Duration,
     /// Time between two passes.
     step: Duration,
@@ -188,6 +193,7 @@ impl World {
             fake,
             clock,
             limits,
+            ray: FakeRay::default(),
             lag,
             step,
             sweeps,
@@ -225,7 +231,7 @@ impl World {
             },
             account: Source::Known(ACCOUNT.into()),
             image: Source::Known(image),
-            ray: RayFacts::default(),
+            ray: self.ray.look(&self.holds(&cluster.id.uid)),
             exhausted: std::collections::BTreeMap::default(),
             consistency_window: window,
             now,
@@ -237,7 +243,7 @@ impl World {
             delays: RetryDelays::default(),
         };
         let execution = Execution {
-            hands: &NoHands,
+            hands: &self.ray,
             aws: &*self.fake,
             kubernetes: &object.kept,
             clock: &*self.clock,

@@ -18,6 +18,7 @@ const QUICK: &[&str] = &[
     "--sweep-interval=1s",
     "--network-sweep-interval=1s",
     "--consistency-window=1s",
+    "--look-interval=1s",
 ];
 
 /// A controller that runs, or that was ended and can be started again with the same settings.
