@@ -167,7 +167,7 @@ impl Knowledge {
         }
     }
 
-    /// When a machine was last asked successfully, or began to be unknown.
+    /// When the look began in which a machine answered last.
     pub(super) fn asked_at(&self, instance_id: &str) -> Option<Instant> {
         let track = self.reports.get(instance_id)?;
         track.seen.as_ref().map(|(_, began)| *began)

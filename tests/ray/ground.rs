@@ -209,6 +209,14 @@ impl Ground {
         .await
     }
 
+    /// Neither the token nor any line of the key is in a text.
+    pub(super) fn tells_no_secret(&self, text: &str) {
+        assert!(!text.contains(TOKEN), "{text}");
+        for line in self.access.private_key.lines() {
+            assert!(!text.contains(line), "{text}");
+        }
+    }
+
     /// Waits for so many further looks, by the reports that the head gave.
     pub(super) async fn looks(&self, more: u64) {
         let wanted = self.light.reports("i-head") + more;
