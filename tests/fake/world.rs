@@ -13,12 +13,7 @@ use rayward::{
     execute::{Bounds, Execution, Kubernetes, KubernetesError, Outcome},
     memory::{Memory, RetryDelays},
     observe::{Facts, KeySecret, KubeFacts, Ledger, Source, Wishes, observe, settle},
-<<<<<<< HEAD
     plan::{Inputs, Limits, StopMark, plan},
-    ray::{facts::RayFacts, step::NoHands},
-=======
-    plan::{Inputs, Limits, plan},
->>>>>>> f520f1e (The fake account's machines join Ray; tests look into Ray every second)
     resources::{Inventory, Kind, bucket},
     status::{StatusInputs, status},
     sweep::{Interest, SweepIntervals, Sweeps},
