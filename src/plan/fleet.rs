@@ -41,6 +41,7 @@ impl<'a> Fleet<'a> {
     #[must_use]
     pub fn of(observed: &'a Observed) -> Self {
         let mut fleet = Self::default();
+        let recorded = recorded_groups(observed);
         for machine in observed
             .inventory
             .instance
@@ -48,7 +49,7 @@ impl<'a> Fleet<'a> {
             .values()
             .filter(|machine| !machine.is_lost())
         {
-            match role(machine, observed) {
+            match role(machine, observed, &recorded) {
                 Role::Head => fleet.heads.push(machine),
                 Role::Worker(group) => fleet.workers.entry(group).or_default().push(machine),
                 Role::Unknown => fleet.unassigned.push(machine),
@@ -103,8 +104,17 @@ fn has_heads_address(machine: &Instance, observed: &Observed) -> bool {
     machine.private_address.is_some() && [recorded, preferred].contains(&machine.private_address)
 }
 
+/// The groups of the workers that the last status names.
+fn recorded_groups(observed: &Observed) -> BTreeMap<&str, &str> {
+    let groups = observed.recorded.worker_groups.iter();
+    let workers = groups.flat_map(|group| group.machines.iter().map(move |worker| (worker, group)));
+    workers
+        .map(|(worker, group)| (worker.instance_id.as_str(), group.name.as_str()))
+        .collect()
+}
+
 /// By the record of its launch or the last status, which nobody can change on AWS; where both are gone, by its tags.
-fn role(machine: &Instance, observed: &Observed) -> Role {
+fn role(machine: &Instance, observed: &Observed, recorded_groups: &BTreeMap<&str, &str>) -> Role {
     let number = machine.launch();
     if let Some(launch) = observed
         .ledger
@@ -122,12 +132,8 @@ fn role(machine: &Instance, observed: &Observed) -> Role {
     {
         return Role::Head;
     }
-    let group = recorded
-        .worker_groups
-        .iter()
-        .find(|group| group.machines.iter().any(|worker| worker.instance_id == machine.id));
-    if let Some(group) = group {
-        return Role::Worker(group.name.clone());
+    if let Some(group) = recorded_groups.get(machine.id.as_str()) {
+        return Role::Worker((*group).to_owned());
     }
     match (
         machine.tags.get(tags::ROLE).map(String::as_str),

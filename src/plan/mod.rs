@@ -31,6 +31,8 @@ mod placement_tests;
 pub mod pool;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod ray_properties;
 pub mod revision;
 #[cfg(test)]
 mod revision_tests;

@@ -80,7 +80,7 @@ impl Remembered {
     pub(super) fn is_early(&mut self, cluster: &ValidCluster, outcome: &Outcome, previous: &RayClusterStatus) -> bool {
         let waits = |reason| outcome.plan.waiting.iter().any(|waiting| waiting.reason == reason);
         let is_refused = waits(Reason::LookRefused);
-        self.has_seen |= !is_refused && !waits(Reason::NotObserved);
+        self.has_seen |= !is_refused && !waits(Reason::NotObserved) && !waits(Reason::NotLooked);
         !self.has_seen
             && !is_refused
             && outcome.performed.is_empty()
