@@ -59,6 +59,8 @@ mod rights;
 #[cfg(test)]
 mod sandbox;
 #[cfg(test)]
+mod software;
+#[cfg(test)]
 mod status;
 #[cfg(test)]
 mod suspend;

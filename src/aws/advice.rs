@@ -2,10 +2,22 @@
 
 use crate::{aws::UNKNOWN_HOST, resources::Kind};
 
-/// One sentence, or `None` where AWS's own words say it.
+/// Whether EC2 refuses an instance profile: it has no code of its own for that.
+pub(super) fn is_of_profile(code: &str, message: &str) -> bool {
+    code == "InvalidParameterValue" && message.to_lowercase().contains("iam instance profile")
+}
+
+/// One sentence about an error's code and AWS's words, or `None` where AWS's own words say it.
 #[must_use]
-pub(super) fn advice(code: &str) -> Option<&'static str> {
+pub(super) fn advice(code: &str, message: &str) -> Option<&'static str> {
     Some(match code {
+        _ if is_of_profile(code, message) => {
+            "write the name of an instance profile of this account that has a role into iamInstanceProfile of spec.head \
+             or of the worker group, or make it"
+        }
+        "UnauthorizedOperation" if message.contains("iam:PassRole") => {
+            "allow the AWS identity of the controller iam:PassRole on the role of iamInstanceProfile"
+        }
         // Throttling.
         "RequestLimitExceeded" => return None,
         "InsufficientFreeAddressesInSubnet" => "add a subnet with room, or delete what uses the addresses",
@@ -83,11 +95,27 @@ mod tests {
             "AddressLimitExceeded",
             "TooManyBuckets",
         ] {
-            assert!(advice(code).is_some_and(|advice| advice.contains("quota")), "{code}");
+            assert!(
+                advice(code, "").is_some_and(|advice| advice.contains("quota")),
+                "{code}"
+            );
         }
-        assert!(advice("UnauthorizedOperation").is_some_and(|advice| advice.contains("allow")));
-        assert_eq!(advice("InternalError"), None);
-        assert_eq!(advice("RequestLimitExceeded"), None);
+        assert!(advice("UnauthorizedOperation", "").is_some_and(|advice| advice.contains("allow")));
+        assert_eq!(advice("InternalError", ""), None);
+        assert_eq!(advice("RequestLimitExceeded", ""), None);
+    }
+
+    #[test]
+    fn a_profile_that_ec2_does_not_know_is_told_by_the_field_that_names_it() {
+        let words = "Value (lab) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name";
+        let told = advice("InvalidParameterValue", words);
+        assert!(told.is_some_and(|advice| advice.contains("iamInstanceProfile")));
+        assert_eq!(
+            advice("InvalidParameterValue", "User data is limited to 16384 bytes"),
+            None
+        );
+        let words = "You are not authorized to perform: iam:PassRole on resource: lab";
+        assert!(advice("UnauthorizedOperation", words).is_some_and(|advice| advice.contains("on the role")));
     }
 
     #[test]

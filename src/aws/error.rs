@@ -4,7 +4,10 @@ use std::{borrow::Cow, error::Error};
 
 use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-use super::{AwsCall, advice::advice};
+use super::{
+    AwsCall,
+    advice::{advice, is_of_profile},
+};
 
 /// A call that did not succeed. Says what failed, on what, what a person can do, and AWS's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,7 +29,7 @@ impl AwsError {
     /// What a person can do, and AWS's words: in this order, since AWS's may be long and are cut off first.
     #[must_use]
     pub fn words(&self) -> Cow<'_, str> {
-        match advice(&self.code) {
+        match advice(&self.code, &self.message) {
             Some(advice) => format!("{advice}. AWS: {}", self.message).into(),
             None => self.message.as_str().into(),
         }
@@ -88,7 +91,13 @@ where
                 .code()
                 .map_or_else(|| format!("Http{status}"), ToOwned::to_owned);
             let message = service.err().message().unwrap_or("no message").to_owned();
-            (class_of(&code, status), code, message)
+            // EC2 does not know at once a profile that was made a moment ago.
+            let class = if is_of_profile(&code, &message) {
+                ErrorClass::NotFound
+            } else {
+                class_of(&code, status)
+            };
+            (class, code, message)
         }
         SdkError::TimeoutError(_) => (ErrorClass::Retryable, TIMEOUT.into(), "the call timed out".into()),
         SdkError::DispatchFailure(failure) => {

@@ -36,6 +36,7 @@ impl ClusterId {
 
 /// A cluster whose spec keeps every rule that can be checked without AWS, with all defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub struct ValidCluster {
     /// Which cluster.
     pub id: ClusterId,

@@ -248,6 +248,20 @@ impl StandIn {
         aws_sdk_s3::Client::from_conf(config)
     }
 
+    /// Makes an instance profile without a role in the account, as somebody outside Rayward does.
+    pub(crate) fn make_instance_profile(&self, name: &str) {
+        // The stand-in reads whose request it is and for which service, and checks no signature.
+        let scope = format!("AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20260101/us-east-1/iam/aws4_request");
+        let request = [("Action", "CreateInstanceProfile"), ("InstanceProfileName", name)];
+        let request = request.into_iter().chain([("Version", "2010-05-08")]);
+        let post = self.agent.post(&self.url);
+        let answer = post
+            .header("Authorization", format!("{scope}, SignedHeaders=host, Signature=0"))
+            .send_form(request);
+        let status = answer.unwrap_or_else(|error| panic!("the stand-in does not answer: {error}"));
+        assert!(status.status().is_success(), "no profile: {status:?}");
+    }
+
     /// The environment of a program that shall find the stand-in where it looks for AWS.
     pub(crate) fn environment(&self) -> [(&'static str, &str); 4] {
         [
