@@ -74,7 +74,7 @@ fn shellcheck_finds_nothing_in_any_script() {
         for (path, content) in rendered(is_head, "true") {
             let shell = match path.as_str() {
                 PROGRAM => "bash",
-                path if path.ends_with(".sh") => "sh",
+                "/etc/profile.d/rayward.sh" => "sh",
                 _ => continue,
             };
             let file = folder.path().join(format!("{checked}.sh"));
@@ -233,12 +233,12 @@ fn a_report_is_one_line_of_json_whatever_was_printed() {
         0o644,
     );
     let long = "ü".repeat(300);
-    let mut log: Vec<u8> = (0..30).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
-    log.extend_from_slice(
+    let mut printed: Vec<u8> = (0..30).flat_map(|line| format!("line {line}\n").into_bytes()).collect();
+    printed.extend_from_slice(
         b"\x1b[31mred\x1b[0m \"quoted\" \\back\\slash\ttab\x07\n\n10%\r50%\rdone\nbroken \xff\xfe text\n",
     );
-    log.extend_from_slice(format!("{long}\nno end").as_bytes());
-    write(&place.path("run/rayward/log"), log, 0o644);
+    printed.extend_from_slice(format!("{long}\nno end").as_bytes());
+    write(&place.path("run/rayward/log"), printed, 0o644);
     let report = place.report();
     assert_eq!(
         (&report["stage"], &report["message"]),

@@ -12,8 +12,8 @@ pub(super) fn is_of_profile(code: &str, message: &str) -> bool {
 pub(super) fn advice(code: &str, message: &str) -> Option<&'static str> {
     Some(match code {
         _ if is_of_profile(code, message) => {
-            "write the name of an instance profile of this account that has a role into iamInstanceProfile of spec.head \
-             or of the worker group, or make it"
+            "write the name of an instance profile of this account that has a role into iamInstanceProfile of \
+             spec.head or of the worker group, or make it"
         }
         "UnauthorizedOperation" if message.contains("iam:PassRole") => {
             "allow the AWS identity of the controller iam:PassRole on the role of iamInstanceProfile"
