@@ -9,8 +9,10 @@
 )]
 
 mod alike;
+mod asked;
 mod creation;
 mod figures;
+mod looks;
 mod many;
 mod planning;
 mod served;
@@ -35,10 +37,10 @@ fn main() {
         .skip(1)
         .filter(|argument| argument != "--bench")
         .collect();
-    if let [role, file] = arguments.as_slice()
-        && role == "serve"
-    {
-        return served::serve(file);
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [served::ROLE, file] => return served::serve(file),
+        [looks::ROLE] => return looks::look(),
+        _ => {}
     }
     // The thread's name is where the harness puts its logs: target/test-logs/bench.
     let measured = std::thread::Builder::new()
@@ -54,7 +56,7 @@ fn main() {
 }
 
 fn measure(only: &[String]) {
-    let parts = [planning::PART.0, creation::PART.0, many::PART.0];
+    let parts = [planning::PART.0, creation::PART.0, many::PART.0, looks::PART.0];
     for name in only {
         assert!(
             parts.contains(&name.as_str()),
@@ -80,6 +82,10 @@ fn measure(only: &[String]) {
         if is_asked_for(&many::PART) {
             println!("many: 1,000 clusters on a real API server (two minutes)");
             figures.extend(many::measure().await);
+        }
+        if is_asked_for(&looks::PART) {
+            println!("looks: 1,000 clusters whose Ray is looked at (two minutes)");
+            figures.extend(looks::measure().await);
         }
         figures
     });

@@ -1,11 +1,6 @@
 //! A thousand clusters: the API server is real, AWS is an account of clusters that are all alike.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -18,8 +13,10 @@ use serde_json::{Value, json};
 
 use crate::{
     alike,
+    asked::Asked,
     figures::{Figure, Part},
-    support::{control_plane::ControlPlane, logs, process::command, wait::until},
+    served::ROLE,
+    support::{control_plane::ControlPlane, logs, wait::until},
 };
 
 pub(crate) const PART: Part = Part("many");
@@ -48,19 +45,19 @@ pub(crate) async fn measure() -> Vec<Figure> {
 
     let mut clusters = Clusters::new(client);
     clusters.grow(FEW).await;
-    let mut few = Served::start(&plane, &clusters);
-    few.become_quiet(FEW).await;
+    let mut few = serve(&plane, &clusters);
+    become_quiet(&mut few, FEW).await;
     let at_few = few.ask("passes");
     drop(few);
     clusters.grow(MANY).await;
     println!("  {MANY} clusters are there; the controller settles them");
-    let mut settling = Served::start(&plane, &clusters);
-    settling.become_quiet(MANY).await;
+    let mut settling = serve(&plane, &clusters);
+    become_quiet(&mut settling, MANY).await;
     drop(settling);
 
     // The measured one finds everything as it has to be.
-    let mut many = Served::start(&plane, &clusters);
-    let seen = many.become_quiet(MANY).await;
+    let mut many = serve(&plane, &clusters);
+    let seen = become_quiet(&mut many, MANY).await;
     let resident = seen["kib"].as_f64().unwrap_or(f64::NAN) / 1024.0;
     let at_many = many.ask("passes");
     let rate = |answer: &Value| answer["perSecond"].as_f64().unwrap_or(f64::NAN);
@@ -183,71 +180,28 @@ impl Clusters {
 }
 
 /// The controller in a process of its own.
-struct Served {
-    child: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
-    ready_after: Duration,
+fn serve(plane: &ControlPlane, clusters: &Clusters) -> Asked {
+    let file = logs("bench").join("clusters.json");
+    let told = json!({"clusters": clusters.made, "publicKey": clusters.public_key()});
+    fs::write(&file, told.to_string()).expect("the file can be written");
+    Asked::start(ROLE, |program| {
+        program.arg(&file).env("KUBECONFIG", plane.kubeconfig());
+    })
 }
 
-impl Served {
-    fn start(plane: &ControlPlane, clusters: &Clusters) -> Self {
-        let file = logs("bench").join("clusters.json");
-        let told = json!({"clusters": clusters.made, "publicKey": clusters.public_key()});
-        fs::write(&file, told.to_string()).expect("the file can be written");
-        let log = fs::File::create(logs("bench").join("controller.log")).expect("a log");
-        let mut program = command(std::env::current_exe().expect("this program"));
-        program.arg("serve").arg(&file).env("KUBECONFIG", plane.kubeconfig());
-        let started = Instant::now();
-        let spawned = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log).spawn();
-        let mut child = spawned.expect("the controller starts");
-        let questions = child.stdin.take().expect("a pipe");
-        let mut answers = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut line = String::new();
-        answers.read_line(&mut line).expect("it answers");
-        assert_eq!(
-            line.trim(),
-            "ready",
-            "see {}",
-            logs("bench").join("controller.log").display()
-        );
-        Self {
-            child,
-            questions,
-            answers,
-            ready_after: started.elapsed(),
+/// Waits until each of so many clusters was looked at and hardly any pass is made any more.
+async fn become_quiet(controller: &mut Asked, clusters: usize) -> Value {
+    let passes = |seen: &Value| seen["passes"].as_u64().unwrap_or_default();
+    until("the clusters are quiet", SETTLING, async || {
+        let before = controller.ask("quiet");
+        tokio::time::sleep(QUIET).await;
+        let seen = controller.ask("quiet");
+        let made = passes(&seen) - passes(&before);
+        if passes(&seen) >= clusters as u64 && made <= HARDLY_ANY {
+            Ok(seen)
+        } else {
+            Err(format!("{made} passes in {QUIET:?}, {} in all", passes(&seen)))
         }
-    }
-
-    fn ask(&mut self, question: &str) -> Value {
-        writeln!(self.questions, "{question}").expect("it reads");
-        let mut line = String::new();
-        self.answers.read_line(&mut line).expect("it answers");
-        serde_json::from_str(&line).expect("an answer")
-    }
-
-    /// Waits until each of so many clusters was looked at and hardly any pass is made any more.
-    async fn become_quiet(&mut self, clusters: usize) -> Value {
-        let passes = |seen: &Value| seen["passes"].as_u64().unwrap_or_default();
-        until("the clusters are quiet", SETTLING, async || {
-            let before = self.ask("quiet");
-            tokio::time::sleep(QUIET).await;
-            let seen = self.ask("quiet");
-            let made = passes(&seen) - passes(&before);
-            if passes(&seen) >= clusters as u64 && made <= HARDLY_ANY {
-                Ok(seen)
-            } else {
-                Err(format!("{made} passes in {QUIET:?}, {} in all", passes(&seen)))
-            }
-        })
-        .await
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    })
+    .await
 }

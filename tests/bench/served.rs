@@ -1,11 +1,10 @@
 //! The controller in a process of its own, with a fake account: what is measured from outside.
 //!
-//! It prints `ready` when its caches are in. Then it answers each line that it reads: `quiet` with how many passes it
-//! made so far and the memory that it holds, `passes` with how many quiet passes it makes a second on one core.
+//! It is ready when its caches are in. Then it answers `quiet` with how many passes it made so far and the memory that
+//! it holds, `passes` with how many quiet passes it makes a second on one core.
 
 use std::{
     fs,
-    io::{BufRead, stdin},
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -23,8 +22,14 @@ use rayward::{
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{alike::AlikeCloud, fake::world::INSTALLATION};
+use crate::{
+    alike::AlikeCloud,
+    asked::{questions, resident_kib},
+    fake::world::INSTALLATION,
+};
 
+/// The role of this process.
+pub(crate) const ROLE: &str = "serve";
 /// How long quiet passes are made.
 const MEASURED: Duration = Duration::from_secs(3);
 
@@ -80,16 +85,7 @@ async fn control(told: &Value) {
     while !readiness.is_ready() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    println!("ready");
-    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
-    // Ends with the input, and the process with it.
-    std::thread::spawn(move || {
-        stdin()
-            .lock()
-            .lines()
-            .map_while(Result::ok)
-            .try_for_each(|line| asked.send(line))
-    });
+    let mut questions = questions();
     loop {
         match questions.recv().await.as_deref() {
             Some("quiet") => {
@@ -118,12 +114,4 @@ async fn passes_per_second(controller: &Controller) -> f64 {
         }
     }
     f64::from(made) / began.elapsed().as_secs_f64()
-}
-
-/// What the process holds in memory.
-fn resident_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    number.expect("a number of KiB")
 }
