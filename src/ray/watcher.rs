@@ -42,6 +42,10 @@ const PING: Duration = Duration::from_secs(2);
 const CLOSER: u32 = 3;
 /// ...for so long after watching began.
 const ARRIVING: Duration = Duration::from_mins(20);
+/// At first, while it may be a matter of seconds, they are no further apart than this...
+const EAGER: Duration = Duration::from_secs(1);
+/// ...for so long after the machines that arrive were named.
+const BOOTING: Duration = Duration::from_mins(2);
 
 /// A worker's id, its host key's fingerprint and its report.
 type Told = (String, Result<(String, Result<Report, Failure>), Failure>);
@@ -55,6 +59,8 @@ pub(super) struct Watcher {
     interest: Mutex<Arc<Interest>>,
     knowledge: Mutex<Knowledge>,
     began: Instant,
+    /// When machines that are on their way were named last.
+    named: Mutex<Instant>,
     waker: Notify,
     asked: AtomicBool,
 }
@@ -82,6 +88,7 @@ impl Watcher {
             interest: Mutex::new(Arc::new(interest)),
             knowledge: Mutex::new(knowledge),
             began,
+            named: Mutex::new(began),
             waker: Notify::new(),
             asked: AtomicBool::new(false),
         }
@@ -107,6 +114,7 @@ impl Watcher {
         *current = Arc::new(interest);
         drop(current);
         if is_news {
+            *lock(&self.named) = Instant::now();
             self.wake();
         }
     }
@@ -156,7 +164,14 @@ impl Watcher {
         let is_young = self.began.elapsed() < ARRIVING;
         let arrives = !self.interest().closely.is_empty() || (is_young && self.knowledge().is_new());
         let interval = self.shared.settings.look_interval;
-        if arrives { interval / CLOSER } else { interval }
+        let closer = interval / CLOSER;
+        if !arrives {
+            interval
+        } else if lock(&self.named).elapsed() < BOOTING {
+            closer.min(EAGER)
+        } else {
+            closer
+        }
     }
 
     fn target(&self, peer: &Peer, interest: &Interest) -> Target {
