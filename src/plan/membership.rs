@@ -18,6 +18,7 @@ use crate::{
     ray::{
         facts::{Blindness, Look, Node, NodeState, Report, Stage, View},
         step::DRAIN,
+        streak::Streak,
     },
     resources::{
         head::choose,
@@ -51,8 +52,8 @@ pub enum Ray<'a> {
         message: &'a str,
         /// Since when, or since its head runs, by Rayward's clock.
         since: Timestamp,
-        /// For how long, by what both that clock and this process alone can tell: zero after a start of the process.
-        lasted: Duration,
+        /// What the last looks met, all of them alike.
+        streak: Streak,
     },
 }
 
@@ -214,23 +215,21 @@ fn ray<'a>(observed: &'a Observed, head: Option<&Instance>, clock: Clock<'_>) ->
     });
     let since = recorded.and(observed.recorded.ray_unknown_since);
     let since = since.unwrap_or_else(|| clock.second());
-    let (why, message, known_to_process) = match &observed.ray.view {
+    let (why, message, streak) = match &observed.ray.view {
         Look::Known { fact, .. } => {
             let is_its = |node: &Node| node.is_head && node.instance_id.as_ref() == Some(&head.id);
             if fact.nodes.iter().any(is_its) {
                 return Ray::Known(fact);
             }
-            (&NOT_LOOKED, "the last look was at another head", Duration::ZERO)
+            (&NOT_LOOKED, "the last look was at another head", Streak::default())
         }
-        Look::Unknown {
-            why, message, since, ..
-        } => (why, message.as_str(), *since),
+        Look::Unknown { why, message, .. } => (why, message.as_str(), observed.ray.streak),
     };
     Ray::Unknown {
         why,
         message,
         since,
-        lasted: clock.since(since).min(known_to_process),
+        streak,
     }
 }
 

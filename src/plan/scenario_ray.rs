@@ -15,6 +15,7 @@ use crate::{
     ray::{
         facts::{Blindness, Look, Node, NodeState, Others, RayFacts, Report, Stage, View},
         step::{MachineStep, StepAnswer},
+        streak::{Fault, Streak},
     },
     resources::{
         Change,
@@ -47,12 +48,18 @@ pub(crate) struct RayModel {
     pub hangs_in_drain: bool,
     /// Machines lose the token that they are given.
     pub withhold_tokens: bool,
+    /// How far machines say that they are, if not as far as they are.
+    pub stages: BTreeMap<String, Stage>,
     /// Restarts of the head's Ray.
     pub sessions: u32,
     /// Where workers look for their head, if they tell.
     pub heads: BTreeMap<String, String>,
     /// How other heads fare.
     pub others: Others,
+    /// Since when this process has looked; `None`: for ever.
+    pub watched_since: Option<Timestamp>,
+    streak: Streak,
+    looked: Option<Timestamp>,
     head: Option<String>,
     count: u32,
 }
@@ -178,7 +185,7 @@ impl RayModel {
         }
     }
 
-    fn facts(&self, machines: &[&Instance]) -> RayFacts {
+    fn facts(&mut self, machines: &[&Instance], at: Timestamp) -> RayFacts {
         let unknown = |why: Blindness| Look::Unknown {
             why,
             message: "no answer".into(),
@@ -201,7 +208,13 @@ impl RayModel {
             .and_then(|head| head.rsplit_once('-'))
             .map(|(id, _)| id);
         let is_unreachable = head_id.is_some_and(|head| self.unreachable.contains(head));
-        RayFacts {
+        let head_report = head_id.map(|head| self.report(head));
+        let reports = machines
+            .iter()
+            .filter(|machine| machine.state == InstanceState::Running)
+            .map(|machine| (machine.id.clone(), self.report(&machine.id)))
+            .collect();
+        let mut facts = RayFacts {
             view: match &self.unknown {
                 Some(why) => unknown(why.clone()),
                 None if is_unreachable => unknown(Blindness::Unreachable),
@@ -211,14 +224,19 @@ impl RayModel {
                     age: Duration::ZERO,
                 },
             },
-            reports: machines
-                .iter()
-                .filter(|machine| machine.state == InstanceState::Running)
-                .map(|machine| (machine.id.clone(), self.report(&machine.id)))
-                .collect(),
+            reports,
             others: self.others,
+            watched: self.watched_since.map_or(Duration::MAX, |since| passed(since, at)),
             ..RayFacts::default()
-        }
+        };
+        let fault = match &facts.view {
+            Look::Known { .. } => None,
+            Look::Unknown { why, .. } => Some(Fault::of(why, head_report.as_ref().and_then(Look::known))),
+        };
+        self.streak = self.streak.next(fault, passed(self.looked.unwrap_or(at), at));
+        self.looked = Some(at);
+        facts.streak = self.streak;
+        facts
     }
 
     fn shown(&self, node: &Node) -> Node {
@@ -240,8 +258,10 @@ impl RayModel {
         }
         let has_token = self.tokens.contains(id);
         let is_broken = self.broken.contains(id);
+        let stage = self.stages.get(id).copied();
         let report = Report {
             stage: match (has_token, is_broken && self.failing.is_some()) {
+                _ if stage.is_some() => stage.unwrap_or_default(),
                 (false, _) => Stage::WaitingForToken,
                 (true, true) => Stage::Failed,
                 (true, false) => Stage::Running,
@@ -259,6 +279,10 @@ impl RayModel {
     }
 }
 
+fn passed(since: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(now.duration_since(since)).unwrap_or_default()
+}
+
 impl Scenario {
     /// Lets Ray go on by itself and looks at it; whether something is seen that was not before.
     pub(crate) fn look(&mut self) -> bool {
@@ -274,8 +298,8 @@ impl Scenario {
             .collect();
         self.ray.advance(head, &workers, self.now);
         let machines: Vec<&Instance> = fleet.all().collect();
-        let facts = self.ray.facts(&machines);
-        let is_new = facts != self.observed.ray;
+        let facts = self.ray.facts(&machines, self.now);
+        let is_new = facts.view != self.observed.ray.view || facts.reports != self.observed.ray.reports;
         self.observed.ray = facts;
         is_new
     }

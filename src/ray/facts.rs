@@ -9,7 +9,10 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::step::{MachineStep, StepAnswer};
+use super::{
+    step::{MachineStep, StepAnswer},
+    streak::Streak,
+};
 
 /// What is known of one cluster's Ray when it is planned. By default nothing: nobody has looked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +22,11 @@ pub struct RayFacts {
     /// What machines tell of themselves, by instance id; those that nobody asked are missing. The head is asked with
     /// every look, a worker while the plan is interested in it (see [`Interest`]).
     pub reports: BTreeMap<String, Look<Report>>,
+    /// What the last looks at the dashboard met, all of them alike.
+    pub streak: Streak,
+    /// For how long this process has looked at this head without a gap, whatever it saw: what happened before nobody
+    /// watched.
+    pub watched: Duration,
     /// For how long every look without a gap was known and showed no use, by the monotonic clock; zero when the last
     /// one showed use, failed, or came too late after the one before.
     pub idle_for: Duration,

@@ -15,6 +15,7 @@ use super::{
     failure::Failure,
     idle_clock::IdleClock,
     ssh::Pin,
+    streak::{Fault, Streak},
 };
 
 /// One thing that is looked at again and again.
@@ -116,6 +117,9 @@ pub(super) struct Knowledge {
     freshness: Freshness,
     view: Track<View>,
     reports: BTreeMap<String, Track<Report>>,
+    streak: Streak,
+    /// When the first and the last look without a gap began.
+    looked: Option<(Instant, Instant)>,
     clock: IdleClock,
     host_keys: BTreeMap<String, String>,
 }
@@ -135,6 +139,8 @@ impl Knowledge {
             freshness,
             view: Track::new(now, freshness.often),
             reports: BTreeMap::new(),
+            streak: Streak::default(),
+            looked: None,
             clock: IdleClock::new(freshness.often, now, day),
             host_keys,
         }
@@ -186,6 +192,7 @@ impl Knowledge {
                 }
             }
         }
+        self.follow_up(seen.view.as_ref().err(), began);
         match seen.view {
             Ok(view) => {
                 let is_used = !view.activity.signals.is_empty() || self.shows_people(people);
@@ -208,6 +215,21 @@ impl Knowledge {
                 self.clock.unknown(began, day);
             }
         }
+    }
+
+    /// Counts a look to those before it that met the same; after a gap in which nobody looked it is the first.
+    fn follow_up(&mut self, failure: Option<&Failure>, began: Instant) {
+        let report = self.reports.get(&self.head).and_then(Track::fact);
+        let fault = failure.map(|failure| Fault::of(&failure.why, report));
+        let before = self.looked.filter(|(_, last)| !self.is_gap(*last, began));
+        let (first, last) = before.unwrap_or((began, began));
+        let streak = before.map(|_| self.streak).unwrap_or_default();
+        self.streak = streak.next(fault, began.duration_since(last));
+        self.looked = Some((first, began));
+    }
+
+    fn is_gap(&self, last: Instant, now: Instant) -> bool {
+        now.duration_since(last) > self.freshness.often
     }
 
     fn shows_people(&self, people: &BTreeSet<Signal>) -> bool {
@@ -237,9 +259,12 @@ impl Knowledge {
     /// All of it, as the planner reads it.
     pub(super) fn facts(&self, others: Others, now: Instant, day: Timestamp) -> RayFacts {
         let reports = self.reports.iter().map(|(id, track)| (id.clone(), track.look(now)));
+        let looked = self.looked.filter(|(_, last)| !self.is_gap(*last, now));
         RayFacts {
             view: self.view.look(now),
             reports: reports.collect(),
+            streak: looked.map(|_| self.streak).unwrap_or_default(),
+            watched: looked.map_or(Duration::ZERO, |(first, last)| last.duration_since(first)),
             idle_for: self.clock.idle_for(now),
             clock_jumped: self.clock.has_jumped(now, day),
             others,
@@ -425,6 +450,39 @@ mod tests {
             let idle_for = facts(&knowledge, at(start, 15)).idle_for;
             assert_eq!(!idle_for.is_zero(), is_idle, "{people:?} {machine} {report:?}");
         }
+    }
+
+    #[test]
+    fn looks_that_met_the_same_are_counted_and_a_gap_begins_anew() {
+        let (mut knowledge, start) = begun();
+        let fail = |why| Err(Failure::new(why, "no"));
+        let running = Report {
+            stage: Stage::Running,
+            ray_active: true,
+            ..Report::default()
+        };
+        let mut told = |second, view| {
+            let mut look = seen(at(start, second), view);
+            look.reports = vec![("i-head".into(), Ok(running.clone()))];
+            knowledge.take(look, &BTreeSet::new(), at(start, second + 1));
+            let facts = facts(&knowledge, at(start, second + 1));
+            let streak = facts.streak;
+            (
+                streak.fault,
+                streak.lasted.as_secs(),
+                streak.looks,
+                facts.watched.as_secs(),
+            )
+        };
+        assert_eq!(told(0, Ok(View::default())), (None, 0, 0, 0));
+        assert_eq!(told(15, fail(Blindness::Slow)), (Some(Fault::Other), 0, 1, 15));
+        assert_eq!(told(30, fail(Blindness::Slow)), (Some(Fault::Other), 15, 2, 30));
+        assert_eq!(told(45, fail(Blindness::GcsDown)), (Some(Fault::Down), 0, 1, 45));
+        assert_eq!(told(60, fail(Blindness::DashboardDown)), (Some(Fault::Down), 15, 2, 60));
+        assert_eq!(told(106, fail(Blindness::DashboardDown)), (Some(Fault::Down), 0, 1, 0));
+        assert_eq!(told(121, Ok(View::default())), (None, 0, 0, 15));
+        let later = facts(&knowledge, at(start, 167));
+        assert_eq!((later.streak, later.watched), (Streak::default(), Duration::ZERO));
     }
 
     #[test]

@@ -18,5 +18,6 @@ mod line;
 pub mod report;
 pub mod ssh;
 pub mod step;
+pub mod streak;
 mod watcher;
 pub mod watchers;

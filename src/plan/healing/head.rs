@@ -3,17 +3,20 @@
 //!
 //! | What is seen | What is done |
 //! |---|---|
-//! | it boots, within its join time | it is waited for |
+//! | it boots, installs Ray or runs the set-up script | it is waited for, and told once it takes longer than its join time |
 //! | SSH works, and the dashboard, the GCS or Ray's unit is down | after a grace in which the machine's own supervision acts: restart Ray, then reboot, then it is told |
 //! | no SSH for `unknown_timeout`, and the fault is not likely to be ours | one reboot if `head.whenUnreachable` says so, then it is told |
 //! | slow, half, old or garbled answers | it is waited for: it may be at work |
 //! | no way in, another host key or peer, a refused key or token | a person is told what to do; none of it is mended by a reboot |
 //!
+//! The time of a ladder is that of its fault: for so long, and at least [`LOOKS`] times in a row, every look met the
+//! same. What was met before (an hour of slow answers, the installing) does not count.
+//!
 //! The fault may be ours while no other head answers either, and, where there is no other, while AWS does not.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::WhenUnreachable,
@@ -24,8 +27,12 @@ use crate::{
     ray::{
         facts::{Blindness, Others, Report, Stage},
         step::{MachineStep, RESTART_RAY},
+        streak::{Fault, Streak},
     },
 };
+
+/// How many looks in a row must meet the same fault before anything is done about it.
+const LOOKS: u32 = 3;
 
 /// A head whose Ray is not known.
 struct Trouble<'a> {
@@ -33,7 +40,7 @@ struct Trouble<'a> {
     why: &'a Blindness,
     message: &'a str,
     since: Timestamp,
-    lasted: Duration,
+    streak: Streak,
     member: &'a Member<'a>,
 }
 
@@ -52,7 +59,7 @@ pub(crate) fn head(planner: &mut Planner<'_>, members: &Members<'_>) {
             why,
             message,
             since,
-            lasted,
+            streak,
         },
     ) = (&members.head, members.ray)
     else {
@@ -68,7 +75,7 @@ pub(crate) fn head(planner: &mut Planner<'_>, members: &Members<'_>) {
             "it has no address of the kind that network.controllerAccess names"
         },
         since,
-        lasted,
+        streak,
         member,
     };
     let verdict = trouble.verdict(planner);
@@ -136,7 +143,23 @@ impl Trouble<'_> {
         }
         let is_on_its_way = match report.map(|report| report.stage) {
             Some(Stage::Running | Stage::WaitingForHead | Stage::Failed) => false,
-            Some(_) => true,
+            // Neither a restart of Ray nor a reboot in the middle of it makes an installation faster.
+            Some(Stage::Booting | Stage::Installing | Stage::SettingUp | Stage::WaitingForToken) if lasted >= time => {
+                let message = format!(
+                    "{}: {}, and takes longer than {} s by now, since {began}",
+                    self.id,
+                    words(),
+                    time.as_secs()
+                );
+                return Some(Verdict::Wait(Reason::Joining, message, None));
+            }
+            Some(Stage::Booting | Stage::Installing | Stage::SettingUp | Stage::WaitingForToken) => true,
+            Some(Stage::Starting) if self.streak.fault == Some(Fault::Starting) && self.streak.lasted < time => {
+                let message = format!("{}: {}", self.id, words());
+                let left = time.saturating_sub(self.streak.lasted);
+                return Some(Verdict::Wait(Reason::Joining, message, Some(left)));
+            }
+            Some(Stage::Starting) => true,
             // Before it was ever seen nobody can tell a machine that boots from one that cannot be reached.
             None => !was_known && self.member.step.is_none(),
         };
@@ -159,32 +182,48 @@ impl Trouble<'_> {
         }
     }
 
+    /// For how much longer every look has to meet the same before something is done after `grace`; `None`: it is time.
+    fn left(&self, grace: Duration) -> Option<Duration> {
+        let left = grace.saturating_sub(self.streak.lasted);
+        // The streak grows with looks only: what is left then may be no time at all.
+        (!left.is_zero() || self.streak.looks < LOOKS).then(|| left.max(Duration::from_secs(1)))
+    }
+
+    /// When the first of the looks was that met the same.
+    fn began(&self, planner: &Planner<'_>) -> Timestamp {
+        let lasted = SignedDuration::try_from(self.streak.lasted).unwrap_or(SignedDuration::MAX);
+        let began = planner.inputs.now.saturating_sub(lasted).unwrap_or(self.since);
+        Timestamp::from_second(began.as_second()).unwrap_or(began)
+    }
+
     /// SSH works, and its Ray does not.
     fn revive(&self, planner: &Planner<'_>) -> Verdict {
         let limits = &planner.inputs.limits.ray;
         let is_reached = self.member.known_report().is_some();
+        let grace = if is_reached {
+            limits.lost_after
+        } else {
+            limits.heal_window
+        };
+        let left = self.left(grace);
         let Some(step) = self.member.step else {
-            let (grace, next) = if is_reached {
-                (limits.lost_after, RESTART_RAY)
-            } else {
-                (limits.heal_window, "Reboot")
-            };
-            if self.lasted < grace {
-                return self.told(planner, Some(grace.saturating_sub(self.lasted)));
+            if left.is_some() {
+                return self.told(planner, left);
             }
             let reason = format!(
                 "its Ray is down ({}) since {}: {}",
                 self.why.name(),
-                self.since,
+                self.began(planner),
                 self.message
             );
-            return if next == RESTART_RAY {
+            return if is_reached {
                 Verdict::RestartRay(reason)
             } else {
                 Verdict::Reboot(reason)
             };
         };
-        let left = limits.heal_window.saturating_sub(planner.since(step.at));
+        let window = limits.heal_window.saturating_sub(planner.since(step.at));
+        let left = left.unwrap_or_default().max(window);
         match step.step.as_str() {
             _ if !left.is_zero() => self.healing(planner, &step.step, step.at, left),
             RESTART_RAY => Verdict::Reboot(format!(
@@ -208,8 +247,8 @@ impl Trouble<'_> {
                 self.healing(planner, &step.step, step.at, left)
             };
         }
-        if self.lasted < limits.unknown_timeout {
-            return self.told(planner, Some(limits.unknown_timeout.saturating_sub(self.lasted)));
+        if let Some(left) = self.left(limits.unknown_timeout) {
+            return self.told(planner, Some(left));
         }
         if planner.cluster().head.when_unreachable == WhenUnreachable::Keep {
             return self.unhealed("it cannot be reached, and head.whenUnreachable is Keep");
@@ -222,7 +261,11 @@ impl Trouble<'_> {
         if is_perhaps_ours {
             return self.told(planner, None);
         }
-        Verdict::Reboot(format!("it cannot be reached since {}: {}", self.since, self.message))
+        Verdict::Reboot(format!(
+            "it cannot be reached since {}: {}",
+            self.began(planner),
+            self.message
+        ))
     }
 
     fn healing(&self, planner: &Planner<'_>, step: &str, at: Timestamp, left: Duration) -> Verdict {

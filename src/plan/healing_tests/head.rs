@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     api::{ControllerAccess, Phase, WhenUnreachable},
-    ray::facts::{Blindness, Others},
+    ray::facts::{Blindness, Others, Stage},
     resources::instance::InstanceState,
 };
 
@@ -144,8 +144,9 @@ fn a_slow_head_may_be_at_work() {
         lab.ray.others = Others::Answering;
         lab.ray.unknown = Some(why.clone());
         assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{why:?}");
-        // But where its unit is down, that is why.
+        // But where its unit is down, that is why, after the grace of its supervision.
         lab.ray.broken.insert(head(&lab));
+        assert_eq!(lab.pass_for(75), Vec::<String>::new(), "{why:?}");
         let done = lab.pass_for(15);
         assert!(done[0].starts_with("restart Ray"), "{why:?}: {done:?}");
     }
@@ -200,4 +201,105 @@ fn a_stopped_head_is_started_and_its_time_begins_then() {
     assert_eq!(done, [format!("start {id}")]);
     assert_eq!(lab.pass_for(300), Vec::<String>::new());
     assert_eq!(reason(&lab, Subject::Head), Some(Reason::Joining));
+}
+
+/// Everything that may be met for an hour without anything being done about it.
+const WAITED_FOR: [Blindness; 5] = [
+    Blindness::Slow,
+    Blindness::Incomplete,
+    Blindness::Stale,
+    Blindness::Garbled,
+    Blindness::TokenRefused,
+];
+
+#[test]
+fn a_ladder_begins_with_its_own_fault_whatever_was_met_before() {
+    for before in WAITED_FOR.into_iter().chain([Blindness::Unreachable]) {
+        for (why, grace) in [
+            (Blindness::DashboardDown, 75),
+            (Blindness::GcsDown, 75),
+            (Blindness::Unreachable, 600),
+        ] {
+            if why == before {
+                continue;
+            }
+            let mut lab = joined_lab();
+            lab.ray.others = Others::Answering;
+            lab.ray.unknown = Some(before.clone());
+            let hour = if before == Blindness::Unreachable { 540 } else { 3600 };
+            assert_eq!(lab.pass_for(hour), Vec::<String>::new(), "{before:?}");
+            lab.ray.unknown = Some(why.clone());
+            if why == Blindness::Unreachable {
+                lab.ray.unreachable.insert(head(&lab));
+            }
+            assert_eq!(lab.pass_for(grace), Vec::<String>::new(), "{before:?}, then {why:?}");
+            // Once again what was met before, and the time begins anew.
+            lab.ray.unknown = Some(before.clone());
+            lab.ray.unreachable.clear();
+            assert_eq!(lab.pass_for(15), Vec::<String>::new(), "{before:?}, then {why:?}");
+            lab.ray.unknown = Some(why.clone());
+            if why == Blindness::Unreachable {
+                lab.ray.unreachable.insert(head(&lab));
+            }
+            assert_eq!(
+                lab.pass_for(grace),
+                Vec::<String>::new(),
+                "{before:?}, then {why:?} again"
+            );
+            let done = lab.pass_for(15);
+            assert_eq!(done.len(), 1, "{before:?}, then {why:?}: {done:?}");
+        }
+    }
+}
+
+#[test]
+fn one_look_is_no_reason_for_the_next_step_either() {
+    let mut lab = joined_lab();
+    lab.ray.unknown = Some(Blindness::GcsDown);
+    assert_eq!(lab.pass_for(90).len(), 1, "Ray is restarted");
+    // It helps for less than a window, and then one look meets the same.
+    lab.ray.unknown = None;
+    lab.pass_for(150);
+    lab.ray.unknown = Some(Blindness::Slow);
+    lab.pass_for(60);
+    lab.ray.unknown = Some(Blindness::GcsDown);
+    assert_eq!(lab.pass_for(75), Vec::<String>::new());
+    assert!(lab.pass_for(15)[0].starts_with("reboot"));
+}
+
+#[test]
+fn a_new_head_has_its_grace_once_its_ray_runs() {
+    let mut lab = Scenario::lab();
+    lab.ray.unknown = Some(Blindness::DashboardDown);
+    lab.run();
+    let id = head(&lab);
+    lab.ray.stages.insert(id.clone(), Stage::Installing);
+    lab.pass();
+    assert_eq!(lab.pass_for(300), Vec::<String>::new());
+    // Its Ray runs, and the looks beside it met no dashboard yet.
+    lab.ray.stages.insert(id, Stage::Running);
+    assert_eq!(lab.pass_for(75), Vec::<String>::new());
+    assert!(lab.pass_for(15)[0].starts_with("restart Ray"));
+}
+
+#[test]
+fn a_head_that_is_being_set_up_climbs_no_ladder_however_long_it_takes() {
+    for stage in [
+        Stage::Booting,
+        Stage::Installing,
+        Stage::SettingUp,
+        Stage::WaitingForToken,
+    ] {
+        let mut lab = Scenario::lab();
+        lab.run();
+        let id = head(&lab);
+        lab.ray.unknown = Some(Blindness::DashboardDown);
+        lab.ray.stages.insert(id.clone(), stage);
+        lab.pass();
+        lab.observed.recorded.head.as_mut().unwrap().joined_time = None;
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{stage:?}");
+        let told = waits(&lab, Subject::Head);
+        assert_eq!(told[0].0, Reason::Joining, "{stage:?}");
+        assert!(told[0].1.contains("takes longer than 600 s"), "{told:?}");
+    }
 }
