@@ -1,8 +1,10 @@
 //! Whether machines take part in Ray: what EC2 shows and what Ray lists, joined by the instance id that each node
-//! carries as a label. Of several nodes of one machine the newest counts: a fast restart shows as two.
+//! carries as a label. Of several nodes of one machine one that lives counts, and of those the newest: a fast restart
+//! shows as two, and a machine's clock may step back between them.
 //!
 //! How long a machine has been missing is told by Rayward's own clock, from what the last status says of it. Ray's times
-//! are the head's, EC2's are Amazon's, and neither needs to agree with ours.
+//! are the head's, EC2's are Amazon's, and neither needs to agree with ours. Nor does it count while this process did
+//! not look: what happened while it was away nobody saw, and nobody brought a token then.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +18,7 @@ use crate::{
     api::{Membership, StepStatus, WorkerStatus},
     observe::Observed,
     ray::{
-        facts::{Blindness, Look, Node, NodeState, Report, Stage, View},
+        facts::{Blindness, Look, Node, NodeState, Report, Stage, View, busy_instances},
         step::DRAIN,
         streak::Streak,
     },
@@ -64,14 +66,18 @@ pub struct Member<'a> {
     pub machine: &'a Instance,
     /// Whether it takes part; `None`: it does not run.
     pub membership: Option<Membership>,
-    /// The newest node that ran on it.
+    /// The node that counts of those that ran on it.
     pub node: Option<&'a Node>,
+    /// Whether any node that lives on it is in use; `None`: Ray did not tell.
+    pub in_use: Option<bool>,
     /// What it tells of itself; `None`: nobody asked it yet.
     pub report: Option<&'a Look<Report>>,
     /// When it last came into Ray.
     pub joined_time: Option<Timestamp>,
     /// Since when it runs without being in Ray.
     pub missing_since: Option<Timestamp>,
+    /// For how long it was seen to be missing, by the last look and by this process.
+    pub missing_for: Duration,
     /// The last step of its ladder, unless it helped: the machine came back and stayed for as long as a step may take.
     pub step: Option<&'a StepStatus>,
     /// When it was told to drain.
@@ -80,6 +86,8 @@ pub struct Member<'a> {
     pub host_key: Option<&'a str>,
     /// Whether it comes into Ray for the first time now.
     pub is_new: bool,
+    /// Whether the last status tells of it: else nobody knows whether it ever was in Ray.
+    pub is_recorded: bool,
 }
 
 /// What [`Look`] was at a machine's Ray when nobody ever looked at this one.
@@ -97,7 +105,8 @@ impl<'a> Members<'a> {
             observed,
             clock,
             begins_anew: begins_anew(observed, head, ray, clock),
-            nodes: newest_nodes(ray),
+            nodes: nodes(ray),
+            busy: ray.view().map(busy_instances).unwrap_or_default(),
             drained: drained(ray),
             recorded: recorded.map(|worker| (worker.instance_id.as_str(), worker)).collect(),
         };
@@ -249,15 +258,16 @@ fn begins_anew(observed: &Observed, head: Option<&Instance>, ray: Ray<'_>, clock
     is_other_head || is_other_session || was_unknown
 }
 
-/// The newest node of each machine. Their times are comparable: all are of one machine's clock.
-fn newest_nodes(ray: Ray<'_>) -> BTreeMap<&str, &Node> {
+/// The node of each machine that counts: one that lives, and of several the newest.
+fn nodes(ray: Ray<'_>) -> BTreeMap<&str, &Node> {
+    let rank = |node: &Node| (node.state == NodeState::Alive, node.started_at);
     let mut newest: BTreeMap<&str, &Node> = BTreeMap::new();
     for node in ray.view().map_or(&[][..], |view| &view.nodes) {
         let Some(id) = node.instance_id.as_deref() else {
             continue;
         };
         let known = newest.entry(id).or_insert(node);
-        if node.started_at > known.started_at {
+        if rank(node) > rank(known) {
             *known = node;
         }
     }
@@ -303,13 +313,16 @@ fn head_member<'a>(head: &'a Instance, ray: Ray<'a>, observed: &'a Observed, clo
         machine: head,
         membership,
         node: ray.view().and_then(|view| view.nodes.iter().find(|node| node.is_head)),
+        in_use: None,
         report: observed.ray.reports.get(&head.id),
         joined_time,
         missing_since,
+        missing_for: missing_since.map_or(Duration::ZERO, |at| clock.since(at)),
         step: step(observed.steps.get(&head.id), joined_time, missing_since, clock),
         draining: None,
         host_key: host_key(observed, &head.id, recorded_key),
         is_new: false,
+        is_recorded: recorded.is_some(),
     }
 }
 
@@ -338,6 +351,7 @@ struct Sight<'a, 'b> {
     clock: Clock<'b>,
     begins_anew: bool,
     nodes: BTreeMap<&'a str, &'a Node>,
+    busy: BTreeSet<&'a str>,
     drained: BTreeSet<&'a str>,
     recorded: BTreeMap<&'a str, &'a WorkerStatus>,
 }
@@ -355,9 +369,11 @@ impl<'a> Sight<'a, '_> {
             machine,
             membership: None,
             node,
+            in_use: self.in_use(machine, node),
             report: observed.ray.reports.get(&machine.id).filter(|_| is_running),
             joined_time: before,
             missing_since: None,
+            missing_for: Duration::ZERO,
             step: None,
             draining: last_step.filter(|step| step.step == DRAIN).map(|step| step.at),
             host_key: host_key(
@@ -366,6 +382,7 @@ impl<'a> Sight<'a, '_> {
                 recorded.and_then(|worker| worker.host_key.as_deref()),
             ),
             is_new: false,
+            is_recorded: recorded.is_some(),
         };
         let (membership, is_known) = match (is_running, ray) {
             (false, _) => (None, false),
@@ -395,6 +412,7 @@ impl<'a> Sight<'a, '_> {
                 member.missing_since = Some(known.unwrap_or_else(|| clock.second()));
             }
         }
+        member.missing_for = member.missing_since.map_or(Duration::ZERO, |at| self.seen_for(at));
         member.step = step(last_step, member.joined_time, member.missing_since, clock);
         if is_known {
             member.membership = Some(self.known_membership(&member));
@@ -402,17 +420,35 @@ impl<'a> Sight<'a, '_> {
         member
     }
 
+    fn in_use(&self, machine: &Instance, node: Option<&Node>) -> Option<bool> {
+        if self.busy.contains(machine.id.as_str()) {
+            return Some(true);
+        }
+        node.and_then(|node| node.in_use)
+    }
+
+    /// For how long something was so that began then, as far as anybody saw it: not after the last look, and not before
+    /// this process began to look.
+    fn seen_for(&self, began: Timestamp) -> Duration {
+        let ray = &self.observed.ray;
+        let age = match ray.view {
+            Look::Known { age, .. } => age,
+            Look::Unknown { .. } => Duration::ZERO,
+        };
+        self.clock.since(began).saturating_sub(age).min(ray.watched)
+    }
+
     /// Of a machine that runs, while the head is known.
     fn known_membership(&self, member: &Member<'_>) -> Membership {
         let (clock, limits) = (self.clock, self.clock.limits);
-        let Some(missing) = member.missing_since else {
+        if member.missing_since.is_none() {
             return match member.draining {
                 // Its supervisor may have started another node since: it goes all the same.
                 Some(_) if self.drained.contains(member.machine.id.as_str()) => Membership::Drained,
                 Some(_) => Membership::Draining,
                 None => Membership::Joined,
             };
-        };
+        }
         if member.draining.is_some() && member.node.is_some() {
             return Membership::Drained;
         }
@@ -425,7 +461,7 @@ impl<'a> Sight<'a, '_> {
         let is_tried = member
             .step
             .is_some_and(|step| clock.since(step.at) < limits.heal_window);
-        if clock.since(missing) < patience || is_tried {
+        if member.missing_for < patience || is_tried {
             Membership::Joining
         } else {
             Membership::Lost

@@ -6,7 +6,10 @@ use super::{fleet::HEAD, scenario::Scenario};
 use crate::{
     api::Membership::{self, Drained, Draining, Joined, Joining, Lost, Unknown},
     plan::fleet::WORKER,
-    ray::{facts::Blindness, step::MachineStep},
+    ray::{
+        facts::{Blindness, Look, Node, NodeState},
+        step::MachineStep,
+    },
     resources::instance::InstanceState,
 };
 
@@ -186,4 +189,85 @@ fn a_machine_is_brought_its_token_and_a_worker_the_heads_new_address() {
     assert_eq!(lab.lines(), [format!("tell {} that its head is 10.0.1.10", workers[1])]);
     lab.settle();
     assert_eq!(lab.lines(), Vec::<String>::new());
+}
+
+#[test]
+fn while_this_process_did_not_look_nobodys_time_ran_out() {
+    let mut lab = joined_lab();
+    let worker = lab.live(WORKER).remove(0);
+    lab.ray.broken.insert(worker);
+    assert_eq!(after(&mut lab, 5), Some(Joining));
+    lab.now += SignedDuration::from_hours(1);
+    lab.ray.watched_since = Some(lab.now);
+    assert_eq!(after(&mut lab, 0), Some(Joining));
+    assert_eq!(after(&mut lab, 74), Some(Joining));
+    assert_eq!(after(&mut lab, 1), Some(Lost));
+
+    let mut lab = Scenario::lab();
+    lab.ray.failing = Some("waiting for the cluster's token".into());
+    lab.run();
+    lab.write();
+    lab.now += SignedDuration::from_hours(1);
+    lab.ray.watched_since = Some(lab.now);
+    assert_eq!(after(&mut lab, 599), Some(Joining));
+    assert_eq!(after(&mut lab, 1), Some(Lost));
+}
+
+#[test]
+fn nobody_is_lost_by_what_was_seen_before_its_time_was_over() {
+    let mut lab = joined_lab();
+    let worker = lab.live(WORKER).remove(0);
+    lab.ray.broken.insert(worker);
+    assert_eq!(after(&mut lab, 15), Some(Joining));
+    lab.look();
+    lab.now += SignedDuration::from_secs(80);
+    let Look::Known { age, .. } = &mut lab.observed.ray.view else {
+        panic!()
+    };
+    *age = std::time::Duration::from_secs(6);
+    lab.write();
+    assert_eq!(told(&lab)[0], Some(Joining), "the last look was after 74 s");
+    let Look::Known { age, .. } = &mut lab.observed.ray.view else {
+        panic!()
+    };
+    *age = std::time::Duration::from_secs(5);
+    lab.write();
+    assert_eq!(told(&lab)[0], Some(Lost));
+}
+
+#[test]
+fn a_node_that_lives_counts_whatever_the_clocks_of_dead_ones_said() {
+    let mut lab = joined_lab();
+    let worker = lab.live(WORKER).remove(0);
+    lab.look();
+    let Look::Known { fact, .. } = &mut lab.observed.ray.view else {
+        panic!()
+    };
+    let nodes = &mut std::sync::Arc::make_mut(fact).nodes;
+    let own = nodes
+        .iter()
+        .position(|node| node.instance_id.as_ref() == Some(&worker))
+        .unwrap();
+    let with = |state: NodeState, hours: i64, in_use| Node {
+        state,
+        in_use: Some(in_use),
+        started_at: nodes[own].started_at + SignedDuration::from_hours(hours),
+        ..nodes[own].clone()
+    };
+    let dead = NodeState::Dead {
+        ended_at: None,
+        drained: false,
+        message: String::new(),
+    };
+    let more = [with(dead, 9, false), with(NodeState::Alive, -1, true)];
+    nodes.extend(more);
+    lab.write();
+    assert_eq!(told(&lab)[0], Some(Joined));
+    // Any node of it that works is work: an idle one goes in its place.
+    lab.cluster.groups[0].replicas = 1;
+    let lines = lab.lines();
+    assert!(
+        lines[0].starts_with("drain") && !lines[0].contains(&worker),
+        "{lines:?}"
+    );
 }

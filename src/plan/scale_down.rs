@@ -4,10 +4,10 @@
 //! Ray refuses to drain a worker that works; then another goes in its place. Only where all of them work is one drained
 //! all the same, since somebody asked for fewer: it takes no new work, and what runs has
 //! [`RayLimits::drain_timeout`](super::RayLimits). A drain is never taken back: such a worker goes, and where it is
-//! wanted again another comes. While the head is not known nobody can be drained; after that same time workers go
-//! without.
+//! wanted again another comes. While the head's Ray is not known nobody can be drained, and what may work waits for as
+//! long: only what never was in Ray goes.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, time::Duration};
 
 use super::{
     Action, Planner, Reason, Subject,
@@ -40,7 +40,7 @@ enum Rank {
 enum Leave {
     Now,
     Drain(MachineStep),
-    Wait(String),
+    Wait(Reason, String, Option<Duration>),
 }
 
 /// Which workers of a group go: as many as there are above `wanted`, and all that drain; the newest of equals first.
@@ -73,7 +73,7 @@ fn rank(members: &Members<'_>, machine: &Instance) -> Rank {
         _ if member.draining.is_some() => Rank::Going,
         _ if machine.state != InstanceState::Running => Rank::NotRunning,
         Some(Membership::Unknown) => Rank::Unknown,
-        Some(Membership::Joined) => match member.node.and_then(|node| node.in_use) {
+        Some(Membership::Joined) => match member.in_use {
             Some(false) => Rank::Idle,
             None => Rank::Unknown,
             Some(true) => Rank::Busy,
@@ -92,9 +92,11 @@ pub(crate) fn let_go(planner: &mut Planner<'_>, members: &Members<'_>, leaving: 
         match leave {
             Leave::Now => now.push(machine.id.clone()),
             Leave::Drain(step) => planner.act(Subject::Workers, Action::Machine(step)),
-            Leave::Wait(message) => {
-                planner.wait(Subject::Workers, Reason::Draining, message);
-                planner.check_in(planner.inputs.limits.ray.drain_timeout);
+            Leave::Wait(reason, message, check) => {
+                planner.wait(Subject::Workers, reason, message);
+                if let Some(check) = check {
+                    planner.check_in(check);
+                }
             }
         }
     }
@@ -113,24 +115,26 @@ fn leave(planner: &Planner<'_>, ray: Ray<'_>, member: &Member<'_>, reason: &str)
         return if is_over {
             Leave::Now
         } else {
-            Leave::Wait(format!("{} finishes what runs on it before it goes", member.machine.id))
+            let message = format!("{} finishes what runs on it before it goes", member.machine.id);
+            Leave::Wait(
+                Reason::Draining,
+                message,
+                Some(timeout.saturating_sub(planner.since(at))),
+            )
         };
     }
     match (ray, member.node) {
         (Ray::Known(_), Some(node)) if member.is_alive() => Leave::Drain(MachineStep::Drain {
             instance_id: member.machine.id.clone(),
             node_id: node.node_id.clone(),
-            force: node.in_use == Some(true),
+            force: member.in_use == Some(true),
             deadline: timeout,
             reason: reason.to_owned(),
         }),
-        // Nothing runs on what never was in Ray.
-        (Ray::Unknown { since, .. }, _) if member.joined_time.is_some() && planner.since(since) < timeout => {
-            Leave::Wait(format!(
-                "{} goes once the Ray of its head is known, or in vain asked for {} s",
-                member.machine.id,
-                timeout.as_secs()
-            ))
+        // Nothing runs on what is known never to have been in Ray.
+        (Ray::Unknown { .. }, _) if member.joined_time.is_some() || !member.is_recorded => {
+            let message = format!("{} goes once the Ray of its head is known again", member.machine.id);
+            Leave::Wait(Reason::HeadUnknown, message, None)
         }
         _ => Leave::Now,
     }

@@ -92,15 +92,43 @@ fn what_does_not_finish_is_terminated_after_its_time_and_counts_until_then() {
 }
 
 #[test]
-fn while_the_head_is_unknown_nobody_is_drained_and_they_go_after_that_time() {
-    let (mut lab, _) = lab_of_four();
+fn while_the_head_is_unknown_nobody_goes_who_may_work() {
+    for forgets in [false, true] {
+        let (mut lab, workers) = lab_of_four();
+        lab.ray.unknown = Some(Blindness::Slow);
+        lab.pass();
+        if forgets {
+            lab.observed.recorded.worker_groups.clear();
+        }
+        ask_for(&mut lab, 3);
+        assert_eq!(lab.plan().actions, [], "nobody knows whether it ever was in Ray");
+        if forgets {
+            continue;
+        }
+        assert_eq!(lab.pass_for(7200), Vec::<String>::new());
+        assert_eq!(lab.plan().waiting.last().unwrap().reason, Reason::HeadUnknown);
+        lab.cluster.groups.clear();
+        assert_eq!(lab.pass_for(7200), Vec::<String>::new(), "a group that left the spec");
+        lab.cluster.groups = vec![group("cpu", 3)];
+        lab.ray.unknown = None;
+        let done = lab.pass_for(15);
+        assert!(done[0].starts_with(&format!("drain {}", workers[3])), "{done:?}");
+    }
+}
+
+#[test]
+fn what_never_was_in_ray_goes_although_the_head_is_unknown() {
+    let (mut lab, workers) = lab_of_four();
+    lab.ray.failing = Some("exit 1".into());
+    ask_for(&mut lab, 5);
+    lab.run();
+    lab.pass();
+    let new = lab.live(WORKER).into_iter().find(|id| !workers.contains(id)).unwrap();
     lab.ray.unknown = Some(Blindness::Slow);
     lab.pass();
-    ask_for(&mut lab, 3);
-    assert_eq!(lab.pass_for(285), Vec::<String>::new());
-    let done = lab.pass_for(15);
-    assert_eq!(done.len(), 1, "{done:?}");
-    assert!(done[0].starts_with("terminate"), "{done:?}");
+    ask_for(&mut lab, 4);
+    let done = lab.pass();
+    assert!(done[0].starts_with(&format!("terminate {new}")), "{done:?}");
 }
 
 #[test]

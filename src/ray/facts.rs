@@ -350,6 +350,7 @@ pub struct Peer {
 /// Instances whose nodes one look found to be in use.
 #[must_use]
 pub fn busy_instances(view: &View) -> BTreeSet<&str> {
-    let busy = view.nodes.iter().filter(|node| node.in_use == Some(true));
+    let is_busy = |node: &&Node| node.state == NodeState::Alive && node.in_use == Some(true);
+    let busy = view.nodes.iter().filter(is_busy);
     busy.filter_map(|node| node.instance_id.as_deref()).collect()
 }

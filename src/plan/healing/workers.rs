@@ -92,7 +92,8 @@ pub(crate) fn workers<'a>(
         };
         match rung {
             Rung::Wait(reason, message, check) => {
-                planner.check_in(check);
+                // What was seen grows with looks only: what is left by it may be no time at all.
+                planner.check_in(check.max(WRITTEN));
                 waits.entry((reason, message)).or_default().push(&machine.id);
             }
             Rung::RestartRay(reason) => {
@@ -127,7 +128,7 @@ pub(crate) fn workers<'a>(
 fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Rung> {
     let limits = &planner.inputs.limits.ray;
     let missing = member.missing_since?;
-    let lasted = planner.since(missing);
+    let lasted = member.missing_for;
     match member.membership? {
         Membership::Joining => Some(wait(planner, member, lasted)),
         Membership::Lost if member.never_joined() => Some(give_up(planner, member, is_noted)),
