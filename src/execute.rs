@@ -2,7 +2,11 @@
 //! into what was observed and the plan is made again. So the whole takes as long as its longest chain of dependent
 //! calls. Nothing is decided here, and nothing is forgotten: calls in flight are always awaited.
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::{
@@ -25,7 +29,7 @@ use crate::{
         self, Action, Plan, StopMark,
         pool::{shortage, unsupported_key},
     },
-    ray::step::{Hands, MachineStep, StepAnswer, StepError},
+    ray::step::{DRAIN, DRAIN_FAILED, Hands, MachineStep, StepAnswer, StepError},
     resources::{
         Answer, Change,
         instance::{InstanceChange, REBOOT},
@@ -37,6 +41,11 @@ use crate::{
 pub trait Kubernetes: Send + Sync {
     /// Writes the record of launches into the status; when this returns, it is safe to launch.
     async fn record_launches(&self, ledger: &Ledger) -> Result<(), KubernetesError>;
+    /// Writes steps of a ladder into the status, by instance id; when this returns, they may be taken.
+    ///
+    /// # Errors
+    /// What Kubernetes answered, or that the status does not list such a machine.
+    async fn record_steps(&self, steps: &BTreeMap<String, StepStatus>) -> Result<(), KubernetesError>;
     /// Makes the controller's key and keeps it in a Secret; the answer is what the Secret holds afterwards, which is
     /// another's key if a Secret of that name was there first.
     async fn create_key(&self) -> Result<KeySecret, KubernetesError>;
@@ -325,7 +334,15 @@ impl<'a> Execution<'a> {
 
     fn perform(&self, action: Action, ledger: Option<Ledger>) -> BoxFuture<'a, Arrival> {
         let (aws, kubernetes, hands) = (self.aws, self.kubernetes, self.hands);
+        let steps = steps_of(&action, self.clock.now());
         async move {
+            // Written down first: whatever becomes of this process, none is taken twice within its time.
+            if !steps.is_empty()
+                && let Err(error) = kubernetes.record_steps(&steps).await
+            {
+                let (at, result) = (Instant::now(), Err(Failure::from(error)));
+                return Arrival::Performed(Performed { action, at, result });
+            }
             let result = match &action {
                 Action::Aws(change) => aws.apply(change).await.map(Effect::Aws).map_err(Failure::from),
                 Action::Machine(step) => hands.perform(step).await.map(Effect::Machine).map_err(Failure::from),
@@ -396,9 +413,8 @@ impl<'a> Execution<'a> {
             }
             Err(Failure::Machine(error)) => {
                 warn!(%action, %error, "failed");
-                // Tried again after the next look, unless another step of the ladder is due by then.
                 state.failed.insert(key);
-                state.take(action, self.clock.now());
+                state.fail(action, self.clock.now());
             }
             Err(Failure::Kubernetes(error)) => {
                 warn!(%action, %error, "failed");
@@ -514,16 +530,13 @@ impl State {
         match (action, effect) {
             (Action::Aws(change), Effect::Aws(answer)) => {
                 observed.inventory.fold(change, answer);
-                if let Change::Instance(InstanceChange::Reboot { ids, .. }) = change {
-                    for id in ids {
-                        observed.steps.insert(id.clone(), taken(REBOOT, now));
-                    }
-                }
+                observed.steps.extend(steps_of(action, now));
             }
             (Action::Machine(step), Effect::Machine(answer)) => {
                 observed.ray.fold(step, *answer);
                 if *answer == StepAnswer::Done {
-                    self.take(action, now);
+                    observed.steps.extend(steps_of(action, now));
+                    observed.steps.extend(drain_of(action, DRAIN, now));
                 }
             }
             (Action::CreateKey, Effect::Key(key)) => observed.key = Source::Known(key.clone()),
@@ -549,12 +562,36 @@ impl State {
         }
     }
 
-    /// Notes that a step of a ladder was taken, whatever came of it. Bringing a machine what it lacks is none.
-    fn take(&mut self, action: &Action, now: Timestamp) {
-        if let Action::Machine(step @ (MachineStep::RestartRay { .. } | MachineStep::Drain { .. })) = action {
-            let steps = &mut self.observed.steps;
-            steps.insert(step.instance_id().into(), taken(step.name(), now));
+    /// Notes a step that could not be done on its machine. A restart may have been begun, and counts; a drain is tried
+    /// again, and since when it fails is kept.
+    fn fail(&mut self, action: &Action, now: Timestamp) {
+        let steps = &mut self.observed.steps;
+        steps.extend(steps_of(action, now));
+        if let Some((id, step)) = drain_of(action, DRAIN_FAILED, now)
+            && steps.get(&id).is_none_or(|before| before.step != DRAIN_FAILED)
+        {
+            steps.insert(id, step);
         }
+    }
+}
+
+/// The steps of a ladder that an action is: those that end what runs on a machine.
+fn steps_of(action: &Action, now: Timestamp) -> BTreeMap<String, StepStatus> {
+    match action {
+        Action::Machine(step @ MachineStep::RestartRay { instance_id, .. }) => {
+            BTreeMap::from([(instance_id.clone(), taken(step.name(), now))])
+        }
+        Action::Aws(Change::Instance(InstanceChange::Reboot { ids, .. })) => {
+            ids.iter().map(|id| (id.clone(), taken(REBOOT, now))).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+fn drain_of(action: &Action, name: &str, now: Timestamp) -> Option<(String, StepStatus)> {
+    match action {
+        Action::Machine(MachineStep::Drain { instance_id, .. }) => Some((instance_id.clone(), taken(name, now))),
+        _ => None,
     }
 }
 

@@ -68,6 +68,25 @@ pub struct RayClusterStatus {
 }
 
 impl RayClusterStatus {
+    /// Enters steps that are about to be taken, by instance id; the answer is the machines that are not listed.
+    #[must_use]
+    pub fn record_steps(&mut self, steps: &std::collections::BTreeMap<String, StepStatus>) -> Vec<String> {
+        let mut unlisted: Vec<String> = steps.keys().cloned().collect();
+        let mut enter = |id: Option<&String>, last: &mut Option<StepStatus>| {
+            if let Some((id, step)) = id.and_then(|id| steps.get_key_value(id)) {
+                *last = Some(step.clone());
+                unlisted.retain(|listed| listed != id);
+            }
+        };
+        if let Some(head) = &mut self.head {
+            enter(head.instance_id.as_ref(), &mut head.last_step);
+        }
+        for worker in self.worker_groups.iter_mut().flat_map(|group| &mut group.machines) {
+            enter(Some(&worker.instance_id), &mut worker.last_step);
+        }
+        unlisted
+    }
+
     /// The last steps on machines, by instance id.
     #[must_use]
     pub fn steps(&self) -> std::collections::BTreeMap<String, StepStatus> {

@@ -1,7 +1,7 @@
 //! Writes to Kubernetes for one `RayCluster`. Each carries the version of the object that the pass has read, so that
 //! nothing is written over what the pass has not seen.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use k8s_openapi::{
@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use super::{cache::Cache, events::Event, key, recorder::Recorder};
 use crate::{
-    api::{FIELD_MANAGER, FINALIZER, RayCluster, RayClusterStatus, STOPPED, WAKE_HANDLED},
+    api::{FIELD_MANAGER, FINALIZER, RayCluster, RayClusterStatus, STOPPED, StepStatus, WAKE_HANDLED},
     execute::{Kubernetes, KubernetesError},
     observe::{KeySecret, Ledger},
     plan::StopMark,
@@ -222,6 +222,19 @@ impl Kubernetes for ClusterObject {
             launches_held_until: ledger.held_until,
             ..last.status.clone()
         };
+        self.replace_status(&mut last, &status).await
+    }
+
+    async fn record_steps(&self, steps: &BTreeMap<String, StepStatus>) -> Result<(), KubernetesError> {
+        let mut last = self.last.lock().await;
+        let mut status = last.status.clone();
+        let unlisted = status.record_steps(steps);
+        if !unlisted.is_empty() {
+            return Err(KubernetesError::Failed {
+                what: format!("write down what is done on {}", unlisted.join(", ")),
+                message: "the status does not list it yet".into(),
+            });
+        }
         self.replace_status(&mut last, &status).await
     }
 

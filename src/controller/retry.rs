@@ -15,6 +15,9 @@ const CONFIRMATION: Duration = Duration::from_secs(1);
 /// How soon what may have been made without an answer is looked for: AWS shows new things within a second or two.
 const UNSEEN: Duration = Duration::from_secs(2);
 
+/// How soon what failed on a machine is tried again: as often as machines are looked at.
+const MACHINE_AGAIN: Duration = Duration::from_secs(15);
+
 /// When the next pass over a cluster is due at the latest; a change in Kubernetes or on AWS makes it earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -82,7 +85,16 @@ pub fn next(outcome: &Outcome, failures: u32, jitter: f64) -> Next {
         Some(Interruption::Conflict | Interruption::TimedOut) => Next::Now,
         Some(Interruption::Gone | Interruption::Stopped) => Next::OnChange,
         None if outcome.performed.iter().any(has_failed) => Next::After(after_failures(failures, jitter)),
-        None => outcome.plan.next_check.map_or(Next::OnChange, Next::After),
+        None => {
+            let next = outcome.plan.next_check.map_or(Next::OnChange, Next::After);
+            // What failed on a machine shows in no look, so nothing else brings the next try.
+            let on_machine = |performed: &Performed| matches!(performed.result, Err(Failure::Machine(_)));
+            if outcome.performed.iter().any(on_machine) {
+                next.at_latest(MACHINE_AGAIN)
+            } else {
+                next
+            }
+        }
     }
 }
 

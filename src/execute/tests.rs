@@ -125,6 +125,7 @@ struct FakeKubernetes {
     events: Mutex<Vec<Event>>,
     ledgers: Mutex<Vec<Ledger>>,
     fails: Mutex<Option<KubernetesError>>,
+    steps: Mutex<Vec<BTreeMap<String, StepStatus>>>,
 }
 
 impl FakeKubernetes {
@@ -142,6 +143,10 @@ impl FakeKubernetes {
 impl Kubernetes for FakeKubernetes {
     async fn record_launches(&self, ledger: &Ledger) -> Result<(), KubernetesError> {
         self.ledgers.lock().unwrap().push(ledger.clone());
+        self.answer()
+    }
+    async fn record_steps(&self, steps: &BTreeMap<String, StepStatus>) -> Result<(), KubernetesError> {
+        self.steps.lock().unwrap().push(steps.clone());
         self.answer()
     }
     async fn create_key(&self) -> Result<KeySecret, KubernetesError> {
@@ -183,7 +188,7 @@ fn observed(vpc_ids: &[&str]) -> Observed {
     let shelf = Shelf {
         swept: Source::Known(()),
         ours: vpc_ids.iter().map(|id| ((*id).to_owned(), vpc(id))).collect(),
-        others: std::collections::BTreeMap::new(),
+        others: BTreeMap::new(),
     };
     let inventory = Inventory {
         vpc: shelf,
@@ -283,6 +288,61 @@ async fn independent_chains_run_side_by_side_and_the_whole_is_as_long_as_the_lon
             .values()
             .all(|vpc| vpc.dns_hostnames)
     );
+}
+
+/// A plan that reboots a machine unless it was.
+fn reboot_plan(observed: &Observed, _: Timestamp) -> Plan {
+    let mut plan = Plan::default();
+    if !observed.steps.contains_key("i-1") {
+        let (ids, reason) = (vec!["i-1".to_owned()], "it is silent".to_owned());
+        let reboot = Change::Instance(InstanceChange::Reboot { ids, reason });
+        plan.actions.push(Action::Aws(reboot));
+    }
+    plan
+}
+
+#[tokio::test]
+async fn a_step_of_a_ladder_is_written_down_and_then_taken_once() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let outcome = bench.run(Observed::default(), reboot_plan).await;
+    assert_eq!(bench.aws.log().len(), 1);
+    let written = bench.kubernetes.steps.lock().unwrap();
+    let named = |steps: &BTreeMap<String, StepStatus>| steps.get("i-1").map(|step| step.step.clone());
+    let written: Vec<_> = written.iter().map(named).collect();
+    assert_eq!(written, [Some(REBOOT.to_owned())]);
+    assert_eq!(named(&outcome.observed.steps).as_deref(), Some(REBOOT));
+}
+
+#[tokio::test]
+async fn a_step_that_cannot_be_written_down_is_not_taken() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    *bench.kubernetes.fails.lock().unwrap() = Some(KubernetesError::Conflict("it".into()));
+    let outcome = bench.run(Observed::default(), reboot_plan).await;
+    assert!(bench.aws.log().is_empty(), "{:?}", bench.aws.log());
+    assert!(outcome.observed.steps.is_empty());
+}
+
+#[tokio::test]
+async fn a_drain_that_fails_is_no_drain_and_since_when_it_fails_is_kept() {
+    let drain = |observed: &Observed, _: Timestamp| {
+        let mut plan = Plan::default();
+        if observed.steps.get("i-1").is_none_or(|step| step.step != DRAIN) {
+            plan.actions.push(Action::Machine(MachineStep::Drain {
+                instance_id: "i-1".into(),
+                node_id: "n".into(),
+                force: false,
+                deadline: Duration::from_mins(5),
+                reason: "fewer are asked for".into(),
+            }));
+        }
+        plan
+    };
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let first = bench.run(Observed::default(), drain).await.observed;
+    assert_eq!(first.steps["i-1"].step, DRAIN_FAILED);
+    bench.clock.0.0.send_modify(|ticks| *ticks += 60);
+    let second = bench.run(first.clone(), drain).await.observed;
+    assert_eq!(first.steps, second.steps);
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{
     observe::Observed,
     ray::{
         facts::{Blindness, Look, Node, NodeState, Report, Stage, View, busy_instances},
-        step::DRAIN,
+        step::{DRAIN, DRAIN_FAILED},
         streak::Streak,
     },
     resources::{
@@ -82,6 +82,8 @@ pub struct Member<'a> {
     pub step: Option<&'a StepStatus>,
     /// When it was told to drain.
     pub draining: Option<Timestamp>,
+    /// Since when it cannot be told to drain.
+    pub drain_fails: Option<Timestamp>,
     /// Fingerprint of its SSH host key, from the first contact.
     pub host_key: Option<&'a str>,
     /// Whether it comes into Ray for the first time now.
@@ -320,6 +322,7 @@ fn head_member<'a>(head: &'a Instance, ray: Ray<'a>, observed: &'a Observed, clo
         missing_for: missing_since.map_or(Duration::ZERO, |at| clock.since(at)),
         step: step(observed.steps.get(&head.id), joined_time, missing_since, clock),
         draining: None,
+        drain_fails: None,
         host_key: host_key(observed, &head.id, recorded_key),
         is_new: false,
         is_recorded: recorded.is_some(),
@@ -333,7 +336,7 @@ fn step<'a>(
     missing: Option<Timestamp>,
     clock: Clock<'_>,
 ) -> Option<&'a StepStatus> {
-    let step = step.filter(|step| step.step != DRAIN)?;
+    let step = step.filter(|step| step.step != DRAIN && step.step != DRAIN_FAILED)?;
     let has_helped = joined.is_some_and(|joined| {
         let stayed = missing.unwrap_or(clock.now).duration_since(joined);
         joined > step.at && Duration::try_from(stayed).unwrap_or_default() >= clock.limits.heal_window
@@ -376,6 +379,7 @@ impl<'a> Sight<'a, '_> {
             missing_for: Duration::ZERO,
             step: None,
             draining: last_step.filter(|step| step.step == DRAIN).map(|step| step.at),
+            drain_fails: last_step.filter(|step| step.step == DRAIN_FAILED).map(|step| step.at),
             host_key: host_key(
                 observed,
                 &machine.id,

@@ -123,8 +123,10 @@ fn leave(planner: &Planner<'_>, ray: Ray<'_>, member: &Member<'_>, reason: &str)
             )
         };
     }
+    // What cannot be drained goes in the end all the same: a person asked for fewer.
+    let in_vain = member.drain_fails.is_some_and(|at| planner.since(at) >= timeout);
     match (ray, member.node) {
-        (Ray::Known(_), Some(node)) if member.is_alive() => Leave::Drain(MachineStep::Drain {
+        (Ray::Known(_), Some(node)) if member.is_alive() && !in_vain => Leave::Drain(MachineStep::Drain {
             instance_id: member.machine.id.clone(),
             node_id: node.node_id.clone(),
             force: member.in_use == Some(true),

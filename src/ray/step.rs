@@ -9,6 +9,8 @@ use serde::Serialize;
 pub const RESTART_RAY: &str = "RestartRay";
 /// [`MachineStep::Drain`] in [`crate::api::StepStatus::step`].
 pub const DRAIN: &str = "Drain";
+/// [`crate::api::StepStatus::step`] of a machine that could not be drained yet.
+pub const DRAIN_FAILED: &str = "DrainFailed";
 
 /// One thing to do on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

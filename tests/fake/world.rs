@@ -1,13 +1,14 @@
 //! A fake account, its sweeps, and a cluster whose passes are made one by one: all of a pass but Kubernetes.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use rayward::{
-    api::{FINALIZER, RayCluster, RayClusterStatus},
+    api::{FINALIZER, RayCluster, RayClusterStatus, StepStatus},
     aws::Aws,
     controller::events::Event,
     execute::{Bounds, Execution, Kubernetes, KubernetesError, Outcome},
@@ -93,6 +94,15 @@ impl Kubernetes for Kept {
         status.launches.clone_from(&ledger.launches);
         status.last_launch = ledger.last;
         status.launches_held_until = ledger.held_until;
+        Ok(())
+    }
+
+    async fn record_steps(&self, steps: &BTreeMap<String, StepStatus>) -> Result<(), KubernetesError> {
+        let unlisted = self.record().status.record_steps(steps);
+        assert!(
+            unlisted.is_empty(),
+            "steps on machines that no status lists: {unlisted:?}"
+        );
         Ok(())
     }
 
@@ -227,7 +237,7 @@ impl World {
             account: Source::Known(ACCOUNT.into()),
             image: Source::Known(image),
             ray: self.ray.look(&self.holds(&cluster.id.uid)),
-            exhausted: std::collections::BTreeMap::default(),
+            exhausted: BTreeMap::default(),
             consistency_window: window,
             now,
         });

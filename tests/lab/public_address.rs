@@ -94,7 +94,10 @@ async fn an_elastic_address_that_loses_its_tags_stays_the_clusters_to_the_end() 
 #[tokio::test]
 async fn a_head_can_do_without_a_public_address() {
     let scene = Scene::start().await;
-    let manifest = SMALL.replace("buckets: []", "buckets: [], head: {publicAddress: None}, network: {controllerAccess: Private}");
+    let manifest = SMALL.replace(
+        "buckets: []",
+        "buckets: [], head: {publicAddress: None}, network: {controllerAccess: Private}",
+    );
     scene.space.apply(&manifest).await.expect("it is accepted");
     let cluster = scene.space.wait_for("small", "Ready", "True", PATIENCE).await;
     let head = cluster.status.and_then(|status| status.head).expect("a head");
