@@ -310,6 +310,23 @@ async fn a_look_that_was_asked_for_asks_every_machine_and_is_told() {
 }
 
 #[tokio::test]
+async fn a_connection_that_had_many_streams_gives_way_to_another_and_nothing_is_missed() {
+    let ground = Ground::seen().await;
+    until("another connection", PATIENCE, async || {
+        ground.watchers.look_now(UID);
+        assert!(ground.facts().view.known().is_some(), "{:#?}", ground.facts());
+        let counts = ground.light.counts();
+        if counts.connections > 1 {
+            Ok(())
+        } else {
+            Err(format!("{} streams to workers", counts.inner_connections))
+        }
+    })
+    .await;
+    ground.known().await;
+}
+
+#[tokio::test]
 async fn looks_that_show_the_same_are_not_told_and_a_change_is() {
     let ground = Ground::seen().await;
     ground

@@ -4,7 +4,10 @@
 use std::{
     fmt,
     net::Ipv4Addr,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,9 @@ pub const PORT: u16 = 22;
 const MOST_OUTPUT: usize = 64 * 1024;
 /// A connection on which nothing came for so long is asked whether it lives; three times.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+/// After so many streams a connection is worn: russh (0.65) keeps some 3 KiB of each that is closed from our side until
+/// the connection ends.
+const MOST_STREAMS: u32 = 64;
 /// How many handshakes are under way at the same time: each computes for a millisecond or two.
 const MOST_HANDSHAKES: usize = 64;
 
@@ -162,6 +168,7 @@ impl Dialler {
                 handle,
                 fingerprint: shown,
                 target: target.to_string(),
+                streams: AtomicU32::new(0),
             }),
             Ok(Ok((_, false))) => Err(Failure::new(
                 Blindness::AccessDenied,
@@ -263,6 +270,8 @@ pub struct Connection {
     /// Fingerprint of the host key, `SHA256:...`.
     pub fingerprint: String,
     target: String,
+    /// How many were opened.
+    streams: AtomicU32,
 }
 
 impl fmt::Debug for Connection {
@@ -280,6 +289,12 @@ impl Connection {
         self.handle.is_closed()
     }
 
+    /// Whether another one had better take its place: each stream that it had left something behind.
+    #[must_use]
+    pub fn is_worn(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) >= MOST_STREAMS
+    }
+
     /// Whether the other side still answers.
     pub async fn answers(&self, limit: Duration) -> bool {
         let answered = matches!(timeout(limit, self.handle.send_ping()).await, Ok(Ok(())));
@@ -291,6 +306,7 @@ impl Connection {
     /// # Errors
     /// Why there is none.
     pub async fn stream(&self, host: &str, port: u16, limit: Duration) -> Result<ChannelStream<Msg>, Trouble> {
+        self.streams.fetch_add(1, Ordering::Relaxed);
         let opening = self
             .handle
             .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0);
