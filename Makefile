@@ -39,7 +39,7 @@ test-soak: tools ## what takes ten minutes: the controller killed 160 times in c
 	@$(step) build "10 minutes the first time" cargo test --locked --no-run
 	@$(step) --tests soak "10 minutes" cargo test --locked --test rayward crash::kills -- --test-threads=4
 
-bench: tools ## what Rayward costs, as one table and in target/bench.json; ONLY=plan, creation or many measures a part
+bench: tools ## what Rayward costs, as one table and in target/bench.json; ONLY=<part> measures one (tests/bench)
 	@$(step) bench-build "15 minutes the first time" cargo bench --locked --no-run --bench bench
 	@cargo bench --quiet --locked --bench bench -- $(ONLY)
 
