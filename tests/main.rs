@@ -37,6 +37,8 @@ mod generated;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod idle;
+#[cfg(test)]
 mod lab;
 #[cfg(test)]
 mod light;

@@ -11,6 +11,8 @@ pub(crate) mod healing;
 #[cfg(test)]
 mod healing_tests;
 pub mod idle;
+#[cfg(test)]
+mod idle_tests;
 mod interest;
 pub mod launch;
 mod launch_cap;

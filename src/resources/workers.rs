@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    aws::ErrorClass,
     plan::{
         Action, Finding, Planner, Reason, Subject,
         failures::Trial,
@@ -129,7 +130,7 @@ fn tend<'a>(
     let mut faulty: Vec<(&Instance, String)> = Vec::new();
     let mut healthy: Vec<&Instance> = Vec::new();
     for machine in machines {
-        match fault(planner, machine) {
+        match fault(planner, machine).or_else(|| cannot_start(planner, machine)) {
             Some(fault) => faulty.push((machine, fault)),
             None => healthy.push(machine),
         }
@@ -302,6 +303,23 @@ pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String>
         )),
         _ => None,
     }
+}
+
+/// Why a stopped machine is given up, where the spec allows that.
+fn cannot_start(planner: &Planner<'_>, machine: &Instance) -> Option<String> {
+    if !planner.cluster().wake.replace_workers || machine.state != InstanceState::Stopped {
+        return None;
+    }
+    let start = InstanceChange::Start {
+        ids: vec![machine.id.clone()],
+        at: planner.inputs.now,
+    };
+    let refusal = planner
+        .observed()
+        .refusals
+        .get(&Action::Aws(Change::Instance(start)).key())?;
+    (refusal.class == ErrorClass::Capacity)
+        .then(|| "cannot be started for want of capacity, and wake.replaceWorkers is true".into())
 }
 
 fn limit(planner: &Planner<'_>) -> SignedDuration {

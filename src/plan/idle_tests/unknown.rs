@@ -1,0 +1,77 @@
+//! Unknown is never idle, and never for ever.
+
+use super::*;
+use crate::api::{IdleAction, WhenUnknown};
+
+#[test]
+fn a_cluster_that_was_known_goes_on_however_long_it_is_unknown_and_that_is_told() {
+    let mut lab = Lab::minutes(20);
+    lab.scenario.ray.others = crate::ray::facts::Others::Silent;
+    lab.blind(Blindness::Slow);
+    lab.pass_for(10);
+    assert_eq!(lab.told(ConditionType::Idle), "Unknown Slow");
+    assert_eq!(lab.deadline(), None);
+    let done = lab.pass_for(600);
+    assert!(!done.iter().any(|line| takes_down(line)), "{done:?}");
+    assert_eq!(lab.told(ConditionType::Idle), "Unknown UnknownForLong");
+    assert!(lab.message(ConditionType::Idle).contains("whenUnknown is Keep"));
+
+    lab.scenario.ray.unknown = None;
+    let done = lab.pass_for(9);
+    assert!(
+        !done.iter().any(|line| takes_down(line)),
+        "ten minutes of proof come first: {done:?}"
+    );
+    lab.pass_for(2);
+    assert!(!lab.is_up(), "known idle for ten minutes, unused for hours");
+}
+
+#[test]
+fn where_the_spec_says_so_it_is_stopped_after_the_timeout_and_never_terminated() {
+    let mut lab = Lab::with(|lab| {
+        lab.cluster.idle.timeout = Duration::from_mins(20);
+        lab.cluster.idle.when_unknown = WhenUnknown::Stop;
+        lab.cluster.idle.action = IdleAction::Terminate;
+    });
+    lab.scenario.ray.others = crate::ray::facts::Others::Silent;
+    lab.blind(Blindness::Slow);
+    lab.pass_for(19);
+    assert!(lab.is_up());
+    let done = ups_and_downs(&lab.pass_for(3));
+    assert!(done[0].starts_with("mark as stopped: RayUnknown@"), "{done:?}");
+    assert!(done[1].starts_with("stop "), "{done:?}");
+    assert_eq!(lab.told(ConditionType::Suspended), "True RayUnknown");
+}
+
+#[test]
+fn one_whose_ray_never_answered_is_stopped_after_two_hours_whatever_the_spec_says() {
+    let mut scenario = Scenario::lab();
+    scenario.ray.unknown = Some(Blindness::DashboardDown);
+    scenario.ray.others = crate::ray::facts::Others::Silent;
+    scenario.settle();
+    scenario.arrive();
+    let mut lab = Lab::running();
+    lab.scenario = scenario;
+    lab.unknown_for = 0;
+    lab.pass();
+    assert_eq!(lab.told(ConditionType::Idle), "Unknown DashboardDown");
+    let done = lab.pass_for(115);
+    assert!(lab.is_up(), "{done:?}");
+    let done = ups_and_downs(&lab.pass_for(10));
+    assert!(
+        done.iter().any(|line| line.starts_with("mark as stopped: RayUnknown@")),
+        "{done:?}"
+    );
+}
+
+#[test]
+fn a_process_that_has_just_started_says_what_the_last_one_said_until_it_has_looked() {
+    let mut lab = Lab::minutes(20);
+    lab.pass_for(5);
+    let (deadline, told) = (lab.deadline(), lab.message(ConditionType::Idle));
+    lab.blind(Blindness::NotLooked);
+    lab.pass();
+    assert_eq!((lab.deadline(), lab.message(ConditionType::Idle)), (deadline, told));
+    lab.pass_for(2);
+    assert_eq!(lab.told(ConditionType::Idle), "Unknown NotLooked");
+}

@@ -1,0 +1,213 @@
+//! `spec.idle`: a cluster that nobody uses goes down and wakes up, one that is in use never does.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use rayward::api::{KEEP_ALIVE_UNTIL, Phase, RayCluster, STOPPED, WAKE};
+use serde_json::json;
+
+use crate::support::cluster::{LAB, condition};
+use crate::support::fleet::{alive, ids, launches, workers};
+use crate::support::light::load::{Actor, Job, Load};
+use crate::support::scene::Scene;
+use crate::support::sweeps::last_call;
+use crate::support::wait::PATIENCE;
+
+/// How long nobody uses a cluster of these tests before it goes down.
+const TIMEOUT: Duration = Duration::from_secs(12);
+const QUICK: &[&str] = &["--look-interval=1s", "--idle-proof=3s"];
+
+/// The lab with a short timeout, ready.
+async fn lab(scene: &Scene, action: &str) -> RayCluster {
+    let lab = LAB
+        .replacen("timeout: 90m", &format!("timeout: {}s", TIMEOUT.as_secs()), 1)
+        .replacen("action: Stop", &format!("action: {action}"), 1);
+    scene.space.apply(&lab).await.expect("the lab is accepted");
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await
+}
+
+async fn annotate(scene: &Scene, name: &str, value: &str) {
+    let wish = json!({"metadata": {"annotations": {name: value}}});
+    scene
+        .space
+        .patch("lab", &wish)
+        .await
+        .expect("the annotation is accepted");
+}
+
+/// Waits until the lab is down for this reason, and looks at what is told then.
+async fn down(scene: &Scene, reason: &str) -> RayCluster {
+    let is_down = |lab: &RayCluster| {
+        condition(lab, "Suspended").is_some_and(|each| (each.status.as_str(), each.reason.as_str()) == ("True", reason))
+    };
+    let lab = scene
+        .space
+        .wait_until("lab", &format!("it is down: {reason}"), PATIENCE, is_down);
+    let lab = lab.await;
+    let mark = lab.annotations().get(STOPPED).cloned().unwrap_or_default();
+    assert!(mark.starts_with(&format!("{reason}@")), "{mark:?}");
+    for absent in ["Reconciling", "Stalled", "Idle"] {
+        assert!(condition(&lab, absent).is_none(), "{:?}", condition(&lab, absent));
+    }
+    let status = lab.status.clone().expect("a status");
+    assert_eq!((status.phase, status.idle_deadline), (Some(Phase::Suspended), None));
+    lab
+}
+
+/// Lets more time pass than an unused cluster has, and makes sure that nothing was stopped in it.
+async fn stays_up(scene: &Scene, why: &str) {
+    tokio::time::sleep(TIMEOUT + Duration::from_secs(6)).await;
+    let stop = last_call(&scene.aws, "StopInstances", |_| true);
+    assert!(stop.is_none(), "{why}: {stop:?}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_nobody_uses_is_stopped_and_wakes_as_it_was() {
+    let mut scene = Scene::start_with(QUICK).await;
+    let spec = lab(&scene, "Stop").await.spec;
+    let idle = scene.space.wait_for("lab", "Idle", "True", PATIENCE).await;
+    let status = idle.status.clone().expect("a status");
+    let (used, deadline) = (status.last_activity_time, status.idle_deadline);
+    assert!(used.is_some() && deadline > used, "{used:?} {deadline:?}");
+    let before = alive(&scene.aws).await;
+    scene
+        .space
+        .wait_for_event("the stop that is near", |event| {
+            event.starts_with("StoppingSoon: nobody has used it")
+        })
+        .await;
+    let lab = down(&scene, "Idle").await;
+    assert_eq!(lab.spec, spec, "the spec is the person's");
+    let ready = condition(&lab, "Ready").expect("Ready is always there");
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "Stopped"));
+    let all = alive(&scene.aws).await;
+    assert!(all.iter().all(|machine| machine.state == "stopped"), "{all:#?}");
+    scene
+        .space
+        .wait_for_event("the stop", |event| event.starts_with("Idle: nobody has used it"))
+        .await;
+    assert!(
+        scene
+            .controller
+            .metrics()
+            .contains("rayward_shutdowns_total{cause=\"Idle\"} 1")
+    );
+
+    // Another process finds it as it is.
+    scene.controller.stop(Duration::from_secs(15));
+    scene.controller.restart().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(last_call(&scene.aws, "StartInstances", |_| true).is_none());
+
+    annotate(&scene, WAKE, "good morning").await;
+    let lab = scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    assert!(!lab.annotations().contains_key(STOPPED));
+    assert_eq!(lab.status.and_then(|status| status.workers).as_deref(), Some("2/2"));
+    assert_eq!(ids(&alive(&scene.aws).await), ids(&before), "the same machines");
+    down(&scene, "Idle").await;
+    let starts = scene.aws.changes().len();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(scene.aws.changes().len(), starts, "the same text wakes nothing");
+}
+
+#[tokio::test]
+async fn what_uses_a_cluster_keeps_it_and_once_it_ends_the_cluster_goes() {
+    let scene = Scene::start_with(QUICK).await;
+    let actor = Load {
+        actors: vec![Actor::alive("Somebody")],
+        ..Load::default()
+    };
+    let job = Load {
+        jobs: vec![Job::submission("raysubmit_1", "RUNNING")],
+        ..Load::default()
+    };
+    scene.aws.light().set_load(actor);
+    lab(&scene, "Stop").await;
+    let used = scene.space.wait_for("lab", "Idle", "False", PATIENCE).await;
+    assert_eq!(used.status.and_then(|status| status.idle_deadline), None);
+    stays_up(&scene, "an actor lives").await;
+    scene.aws.light().set_load(job);
+    stays_up(&scene, "a job runs").await;
+    let worker = workers(&scene.aws).await[0].id.clone();
+    scene.aws.light().set_people(&worker, 1, 0);
+    // A worker is asked for people once a minute.
+    let told = scene
+        .space
+        .wait_until("lab", "somebody is on a worker", PATIENCE * 7, |lab| {
+            condition(lab, "Idle").is_some_and(|idle| idle.message.contains("an SSH session"))
+        });
+    told.await;
+    scene.aws.light().set_load(Load::default());
+    stays_up(&scene, "somebody is on a worker").await;
+    scene.aws.light().set_people(&worker, 0, 0);
+    let lab = scene.space.wait_until("lab", "it is down", PATIENCE * 3, |lab| {
+        condition(lab, "Suspended").is_some_and(|each| each.status == "True")
+    });
+    assert_eq!(
+        condition(&lab.await, "Suspended")
+            .map(|each| each.reason.clone())
+            .as_deref(),
+        Some("Idle")
+    );
+}
+
+#[tokio::test]
+async fn the_spec_wins_over_a_wake_and_a_person_over_the_clock() {
+    let scene = Scene::start_with(QUICK).await;
+    lab(&scene, "Stop").await;
+    annotate(&scene, KEEP_ALIVE_UNTIL, "2999-01-01T00:00:00Z").await;
+    stays_up(&scene, "a person keeps it up").await;
+    annotate(&scene, KEEP_ALIVE_UNTIL, "soon").await;
+    down(&scene, "Idle").await;
+    let told = scene.space.events().await;
+    let is_told = |event: &String| event.contains("\"soon\"") && event.contains("write one like");
+    assert!(told.iter().any(is_told), "{told:#?}");
+
+    let suspend = |suspend: bool| json!({"spec": {"suspend": suspend}});
+    scene
+        .space
+        .patch("lab", &suspend(true))
+        .await
+        .expect("the wish is accepted");
+    down(&scene, "Suspended").await;
+    annotate(&scene, WAKE, "now").await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(
+        last_call(&scene.aws, "StartInstances", |_| true).is_none(),
+        "suspend: true wins"
+    );
+    scene
+        .space
+        .patch("lab", &suspend(false))
+        .await
+        .expect("the wish is accepted");
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+}
+
+#[tokio::test]
+async fn with_the_action_terminate_the_machines_go_and_a_wake_makes_new_ones() {
+    let mut scene = Scene::start_with(QUICK).await;
+    lab(&scene, "Terminate").await;
+    let before = ids(&alive(&scene.aws).await);
+    down(&scene, "IdleTerminated").await;
+    assert!(alive(&scene.aws).await.is_empty());
+    let kept = scene.made().await;
+    assert!(kept["VPC"].len() == 1 && kept["bucket"].len() == 4, "{kept:?}");
+    scene.controller.kill();
+    annotate(&scene, WAKE, "now").await;
+    scene.controller.restart().await;
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    let now = ids(&alive(&scene.aws).await);
+    assert_eq!((now.len(), now.intersection(&before).count()), (3, 0), "{now:?}");
+    assert_eq!(launches(&scene.aws).len(), 4);
+}
+
+#[tokio::test]
+async fn with_the_action_none_it_is_told_and_nothing_happens() {
+    let scene = Scene::start_with(QUICK).await;
+    lab(&scene, "None").await;
+    stays_up(&scene, "the action is None").await;
+    let lab = scene.space.wait_for("lab", "Idle", "True", PATIENCE).await;
+    assert!(condition(&lab, "Idle").is_some_and(|idle| idle.message.contains("idle.action is None")));
+    assert!(scene.controller.metrics().contains("rayward_cluster_idle_seconds{"));
+}
