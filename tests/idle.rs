@@ -7,7 +7,7 @@ use rayward::api::{KEEP_ALIVE_UNTIL, Phase, RayCluster, STOPPED, WAKE};
 use serde_json::json;
 
 use crate::support::cluster::{LAB, condition};
-use crate::support::fleet::{alive, ids, launches, workers};
+use crate::support::fleet::{alive, head, ids, launches};
 use crate::support::light::load::{Actor, Job, Load};
 use crate::support::scene::Scene;
 use crate::support::sweeps::last_call;
@@ -40,10 +40,8 @@ async fn down(scene: &Scene, reason: &str) -> RayCluster {
     let is_down = |lab: &RayCluster| {
         condition(lab, "Suspended").is_some_and(|each| (each.status.as_str(), each.reason.as_str()) == ("True", reason))
     };
-    let lab = scene
-        .space
-        .wait_until("lab", &format!("it is down: {reason}"), PATIENCE, is_down);
-    let lab = lab.await;
+    let what = format!("it is down: {reason}");
+    let lab = scene.space.wait_until("lab", &what, PATIENCE, is_down).await;
     let mark = lab.annotations().get(STOPPED).cloned().unwrap_or_default();
     assert!(mark.starts_with(&format!("{reason}@")), "{mark:?}");
     for absent in ["Reconciling", "Stalled", "Idle"] {
@@ -128,27 +126,13 @@ async fn what_uses_a_cluster_keeps_it_and_once_it_ends_the_cluster_goes() {
     stays_up(&scene, "an actor lives").await;
     scene.aws.light().set_load(job);
     stays_up(&scene, "a job runs").await;
-    let worker = workers(&scene.aws).await[0].id.clone();
-    scene.aws.light().set_people(&worker, 1, 0);
-    // A worker is asked for people once a minute.
-    let told = scene
-        .space
-        .wait_until("lab", "somebody is on a worker", PATIENCE * 7, |lab| {
-            condition(lab, "Idle").is_some_and(|idle| idle.message.contains("an SSH session"))
-        });
-    told.await;
+    // With every look the head is asked for people, and workers once a minute.
+    let head = head(&scene.aws).await.id;
+    scene.aws.light().set_people(&head, 1, 0);
     scene.aws.light().set_load(Load::default());
-    stays_up(&scene, "somebody is on a worker").await;
-    scene.aws.light().set_people(&worker, 0, 0);
-    let lab = scene.space.wait_until("lab", "it is down", PATIENCE * 3, |lab| {
-        condition(lab, "Suspended").is_some_and(|each| each.status == "True")
-    });
-    assert_eq!(
-        condition(&lab.await, "Suspended")
-            .map(|each| each.reason.clone())
-            .as_deref(),
-        Some("Idle")
-    );
+    stays_up(&scene, "somebody is on a machine").await;
+    scene.aws.light().set_people(&head, 0, 0);
+    down(&scene, "Idle").await;
 }
 
 #[tokio::test]
@@ -159,9 +143,8 @@ async fn the_spec_wins_over_a_wake_and_a_person_over_the_clock() {
     stays_up(&scene, "a person keeps it up").await;
     annotate(&scene, KEEP_ALIVE_UNTIL, "soon").await;
     down(&scene, "Idle").await;
-    let told = scene.space.events().await;
-    let is_told = |event: &String| event.contains("\"soon\"") && event.contains("write one like");
-    assert!(told.iter().any(is_told), "{told:#?}");
+    let is_told = |event: &str| event.contains("\"soon\"") && event.contains("write one like");
+    scene.space.wait_for_event("the text that is no time", is_told).await;
 
     let suspend = |suspend: bool| json!({"spec": {"suspend": suspend}});
     scene

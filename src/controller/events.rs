@@ -166,7 +166,7 @@ fn stopped_or_woken(mark: &StopMark) -> Option<Event> {
         Cause::IdleTerminated => "its machines are terminated; network and buckets stay",
         _ => "its machines are stopped; disks, addresses and buckets stay",
     };
-    let note = format!("{}: {what}. {}", mark.because, cause.way_up());
+    let note = format!("{}: {what}; {}", mark.because, cause.way_up());
     let action = format!("stop/{}", fingerprint(stopped));
     Some(Event::new(cause == Cause::RayUnknown, cause.name(), &action, &note))
 }

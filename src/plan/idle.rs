@@ -410,7 +410,8 @@ impl<'a> Times<'a> {
             IdleAction::Terminate => format!("Its machines are terminated at {deadline}"),
             IdleAction::None => "Nothing follows: idle.action is None".into(),
         };
-        let mut message = format!("nobody has used it since {used_at} ({signal}). {follows}");
+        let mut because = format!("nobody has used it since {used_at} ({signal})");
+        let mut message = format!("{because}. {follows}");
         let mut reason = IdleReason::NotInUse;
         match kept_until {
             Ok(Some(kept)) if kept == deadline => {
@@ -420,6 +421,7 @@ impl<'a> Times<'a> {
             Ok(_) => {}
             Err(what) => {
                 message = format!("{message}. {what}");
+                because = format!("{because}; {what}");
                 reason = IdleReason::KeepAliveUnreadable;
             }
         }
@@ -443,7 +445,7 @@ impl<'a> Times<'a> {
                 ..self.idleness(Some(verdict), last)
             },
             is_due: acts && is_over,
-            because: format!("nobody has used it since {used_at} ({signal})"),
+            because,
             again: (acts && !is_over).then_some(again),
         }
     }
