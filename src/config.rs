@@ -174,7 +174,8 @@ pub struct Config {
     #[arg(long, env = "RAYWARD_IDLE_PROOF", value_name = "DURATION", default_value = "10m", value_parser = duration)]
     pub idle_proof: Duration,
 
-    /// How long a cluster whose Ray never answered since its head was started goes on, if its idle timeout is not longer.
+    /// How long a cluster whose Ray never answered since its head was started goes on, if its idle timeout is not
+    /// longer.
     #[arg(long, env = "RAYWARD_UNSEEN_TIMEOUT", value_name = "DURATION", default_value = "2h", value_parser = duration)]
     pub unseen_timeout: Duration,
 
