@@ -114,11 +114,24 @@ impl Answers {
     }
 }
 
-/// Serve keeps its controller and proxies when its last application is deleted.
+/// Actors of Ray's own libraries that stay when what they were made for is over, by namespace and class: Serve's when its
+/// last application is deleted, those of Ray Data and Ray Train when the job that used them has ended (seen on Ray
+/// 2.60.0, where they are detached actors of fixed names).
+const MACHINERY: [(&str, &str); 9] = [
+    ("serve", "ServeController"),
+    ("serve", "ProxyActor"),
+    ("_dataset_stats_actor", "_StatsActor"),
+    ("_dataset_stats_summary_actor", "_StatsSummaryActor"),
+    ("DataUsageCollectionActor", "_UsageCollectionActor"),
+    ("AutoscalingCoordinator", "_AutoscalingCoordinatorActor"),
+    ("AutoscalingRequester", "AutoscalingRequester"),
+    ("ActorLocationTracker", "ActorLocationTracker"),
+    ("_train_state_actor", "TrainStateActor"),
+];
+
 fn is_use(actor: &ActorRow) -> bool {
-    let is_machinery = actor.ray_namespace.as_deref() == Some("serve")
-        && matches!(actor.class_name.as_str(), "ServeController" | "ProxyActor");
-    actor.state != "DEAD" && !is_machinery
+    let namespace = actor.ray_namespace.as_deref().unwrap_or_default();
+    actor.state != "DEAD" && !MACHINERY.contains(&(namespace, actor.class_name.as_str()))
 }
 
 /// CPU, GPU and custom resources that are in use. Memory is not asked for by itself, and what lies in the object store
@@ -295,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn an_actor_counts_unless_it_is_dead_or_serves_machinery() {
+    fn an_actor_counts_unless_it_is_dead_or_machinery_of_rays_own() {
         for (class, namespace, state, is_use) in [
             ("Keeper", "mine", "ALIVE", true),
             ("Keeper", "mine", "PENDING_CREATION", true),
@@ -308,6 +321,12 @@ mod tests {
             ("ServeReplica:app", "serve", "ALIVE", true),
             ("ServeController", "mine", "ALIVE", true),
             ("ProxyActor", "mine", "ALIVE", true),
+            ("_StatsActor", "_dataset_stats_actor", "ALIVE", false),
+            ("_UsageCollectionActor", "DataUsageCollectionActor", "ALIVE", false),
+            ("_AutoscalingCoordinatorActor", "AutoscalingCoordinator", "ALIVE", false),
+            ("TrainStateActor", "_train_state_actor", "ALIVE", false),
+            ("TrainStateActor", "mine", "ALIVE", true),
+            ("Keeper", "_train_state_actor", "ALIVE", true),
         ] {
             let mut answers = nothing();
             answers.actors.push(actor(class, namespace, state));
