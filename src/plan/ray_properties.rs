@@ -110,7 +110,9 @@ fn happen(lab: &mut Scenario, event: &Event) {
         Event::HeadIsUnknown(why) => lab.ray.unknown = Some(why.clone()),
         Event::HeadIsKnown => {
             lab.ray.unknown = None;
-            head.iter().for_each(|head| _ = lab.ray.unreachable.remove(head));
+            if let Some(head) = head {
+                lab.ray.unreachable.remove(&head);
+            }
         }
         Event::HeadCannotBeReached => lab.ray.unreachable.extend(head),
         Event::NewSession => lab.ray.sessions += 1,
@@ -172,7 +174,9 @@ fn run(
                     break;
                 }
                 check(&lab, &actions)?;
-                actions.iter().for_each(|action| lab.carry_out(action));
+                for action in &actions {
+                    lab.carry_out(action);
+                }
             }
             lab.write();
         }
