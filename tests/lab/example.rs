@@ -287,7 +287,9 @@ async fn the_status_tells_what_there_is(scene: &Scene, lab: &RayCluster) {
 
     let table = scene.kubectl(&["get", "rwc"]);
     let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let columns = ["NAME", "PHASE", "HEAD", "WORKERS", "READY", "REASON", "AGE"];
+    let columns = [
+        "NAME", "PHASE", "HEAD", "WORKERS", "READY", "REASON", "IDLE", "SINCE", "AGE",
+    ];
     assert_eq!(lines.next().expect("a heading"), columns);
     let row = lines.next().expect("a row");
     let address = head.address.as_deref().expect("an address");
