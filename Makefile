@@ -8,7 +8,7 @@ step := .ci/step
 python := $(CURDIR)/target/sandbox/venv/bin/python
 inside := $(CURDIR)/$(sandbox)/inside
 engine = $(firstword $(foreach name,docker podman buildah,$(shell command -v $(name))))
-scripts := .ci/run .ci/step $(addprefix $(sandbox)/,inside first-process enter demo) \
+scripts := .ci/run .ci/step $(addprefix $(sandbox)/,inside first-process enter laptop demo) \
 	$(wildcard $(sandbox)/tools/*.sh $(sandbox)/machines/image/*.sh) $(addprefix $(aws)/standin/machines/,boot keeper)
 
 help: ## this list
@@ -27,7 +27,8 @@ test: tools ## everything that guards main; what CI runs
 	@$(step) fmt "seconds" cargo fmt --check
 	@$(step) clippy "5 minutes the first time" cargo clippy --locked --all-targets -- -D warnings
 	@$(step) build "10 minutes the first time" cargo test --locked --no-run
-	@$(step) --tests cargo-test "a few minutes" cargo test --locked --no-fail-fast
+	@$(step) --tests cargo-test "a few minutes" cargo test --locked --no-fail-fast -- --skip real::
+	@$(step) --tests real-ray "10 minutes" cargo test --locked --no-fail-fast --test rayward real:: -- --test-threads=1
 	@$(step) ruff "seconds" $(python) -m ruff check $(aws)
 	@$(step) ruff-format "seconds" $(python) -m ruff format --check $(aws)
 	@$(step) mypy "a minute" env --chdir=$(aws) $(python) -m mypy .

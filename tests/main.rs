@@ -55,6 +55,8 @@ mod process;
 #[cfg(test)]
 mod ray;
 #[cfg(test)]
+mod real;
+#[cfg(test)]
 mod refused_looks;
 #[cfg(test)]
 mod rights;

@@ -7,6 +7,10 @@ mod kept;
 #[cfg(test)]
 mod narrator;
 #[cfg(test)]
+mod records;
+#[cfg(test)]
+mod running;
+#[cfg(test)]
 mod story;
 #[cfg(test)]
 #[path = "../support/mod.rs"]

@@ -134,6 +134,11 @@ impl Controller {
         self.process.take().expect("the controller runs").kill();
     }
 
+    /// Ends it, if it runs.
+    pub(crate) fn end(&mut self) {
+        self.process = None;
+    }
+
     /// Starts it again after [`Self::stop`] or [`Self::kill`], and waits until it is ready.
     pub(crate) async fn restart(&mut self) {
         self.spawn();

@@ -9,6 +9,7 @@ pub(crate) mod fleet;
 pub(crate) mod light;
 pub(crate) mod process;
 pub(crate) mod public_range;
+pub(crate) mod real;
 pub(crate) mod scene;
 pub(crate) mod stand_in;
 pub(crate) mod sweeps;

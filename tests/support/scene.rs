@@ -28,8 +28,12 @@ impl Scene {
 
     /// The same with further flags of the controller.
     pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        Self::start_on(StandIn::start(), flags).await
+    }
+
+    /// The same with a stand-in that was started already.
+    pub(crate) async fn start_on(aws: StandIn, flags: &[&str]) -> Self {
         let plane = ControlPlane::shared().await;
-        let aws = StandIn::start();
         let before = Holdings::of(&aws).await;
         let space = Space::create(plane).await;
         let controller = Controller::start_with(plane, &aws, &space.name, flags).await;

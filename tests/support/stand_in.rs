@@ -282,6 +282,51 @@ impl StandIn {
         self.process.log()
     }
 
+    /// What the control endpoint answers to `GET path`.
+    pub(crate) fn control_json(&self, path: &str) -> Value {
+        self.read(self.agent.get(self.control(path)).call())
+    }
+
+    /// What it answers to `POST path`, or why it refuses.
+    pub(crate) fn try_control(&self, path: &str, body: &Value) -> Result<Value, String> {
+        let answer = self.agent.post(self.control(path)).send_json(body);
+        let mut answer = answer.map_err(|error| error.to_string())?;
+        let text = answer.body_mut().read_to_string().map_err(|error| error.to_string())?;
+        if answer.status().is_success() {
+            serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+        } else {
+            Err(text)
+        }
+    }
+
+    /// Calls IAM, of which the SDK's client is not worth building.
+    pub(crate) fn iam(&self, form: &str) {
+        // Which service is meant stands in the signature, which is not checked.
+        let scope = format!("Credential={ACCESS_KEY}/20260101/us-east-1/iam/aws4_request");
+        let request = self
+            .agent
+            .post(&self.url)
+            .header(
+                "Authorization",
+                &format!("AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0"),
+            )
+            .header("Content-Type", "application/x-www-form-urlencoded");
+        let mut answer = request.send(form).expect("the stand-in answers");
+        let text = answer.body_mut().read_to_string().expect("the answer can be read");
+        assert!(answer.status().is_success(), "IAM refuses {form}: {text}");
+    }
+
+    /// Ends it in good order: its machines and their networks are gone then.
+    pub(crate) fn end(&mut self) {
+        if self.process.ended().is_none() {
+            self.process.signal(rustix::process::Signal::TERM);
+        }
+        let mut waited = super::wait::Waited::nothing();
+        while self.process.ended().is_none() && waited.so_far() < PATIENCE {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     fn control(&self, path: &str) -> String {
         format!("{}/_sandbox/{path}", self.url)
     }
