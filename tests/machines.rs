@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::cluster::condition;
 use crate::support::fleet::{alive, head, ids, launches, most_alive, names, wait_for_machines, workers};
+use crate::support::light::trouble::{Trouble, Until};
 use crate::support::scene::Scene;
 use crate::support::stand_in::Call;
 use crate::support::sweeps::{last_call, sweeps, sweeps_between};
@@ -44,7 +45,7 @@ fn launch_sizes(launches: &[Call]) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_lost_worker_is_replaced_within_a_sweep() {
-    let scene = Scene::start().await;
+    let scene = Scene::start_with(&["--lost-after=3s", "--heal-window=3s"]).await;
     scene.space.ready_lab().await;
     let the_head = head(&scene.aws).await;
     for loss in [
@@ -57,7 +58,15 @@ async fn a_lost_worker_is_replaced_within_a_sweep() {
         let known = launches(&scene.aws).len();
         match loss {
             Loss::Terminated => terminate(&scene, lost).await,
-            Loss::FailsCheck(check) => scene.aws.set_status_checks(lost, &json!({check: "impaired"})),
+            // What EC2 says costs a worker its machine only where Ray does not list it either, nor after a reboot.
+            Loss::FailsCheck(check) => {
+                scene.aws.set_status_checks(lost, &json!({check: "impaired"}));
+                let told = scene.space.wait_until("lab", "it is told", PATIENCE, |lab| {
+                    condition(lab, "WorkersReady").is_some_and(|ready| ready.reason == "Impaired")
+                });
+                told.await;
+                scene.aws.light().trouble(lost, Trouble::Raylet, Until::Replaced);
+            }
         }
         wait_for_machines(&scene.aws, &format!("{loss:?}: another worker"), |all| {
             all.len() == 3 && !ids(all).contains(lost)
@@ -100,29 +109,43 @@ async fn a_lost_head_is_followed_by_one_at_the_same_address_and_the_workers_stay
     let scene = Scene::start().await;
     scene.space.ready_lab().await;
     let crew = workers(&scene.aws).await;
-    for loss in [Loss::Terminated, Loss::FailsCheck("system")] {
-        let before = head(&scene.aws).await;
-        match loss {
-            Loss::Terminated => terminate(&scene, &before.id).await,
-            Loss::FailsCheck(check) => scene.aws.set_status_checks(&before.id, &json!({check: "impaired"})),
-        }
-        wait_for_machines(&scene.aws, &format!("{loss:?}: another head"), |all| {
-            all.len() == 3 && !ids(all).contains(&before.id)
-        })
-        .await;
-        let after = head(&scene.aws).await;
-        assert_eq!(after.private_address, before.private_address);
-        let lab = scene.space.wait_until("lab", "the new head is told", PATIENCE, |lab| {
-            let head = lab.status.as_ref().and_then(|status| status.head.as_ref());
-            let ready = condition(lab, "Ready").is_some_and(|ready| ready.status == "True");
-            ready && head.is_some_and(|head| head.instance_id.as_ref() == Some(&after.id))
-        });
-        let told = lab.await.status.and_then(|status| status.head).expect("a head");
-        assert_eq!(told.private_address, Some(after.private_address));
-        assert_eq!(told.public_address, Some(after.public_address));
-        assert_eq!(workers(&scene.aws).await, crew, "nobody touched the workers");
-    }
+    let before = head(&scene.aws).await;
+    terminate(&scene, &before.id).await;
+    wait_for_machines(&scene.aws, "another head", |all| {
+        all.len() == 3 && !ids(all).contains(&before.id)
+    })
+    .await;
+    let after = head(&scene.aws).await;
+    assert_eq!(after.private_address, before.private_address);
+    let lab = scene.space.wait_until("lab", "the new head is told", PATIENCE, |lab| {
+        let head = lab.status.as_ref().and_then(|status| status.head.as_ref());
+        let ready = condition(lab, "Ready").is_some_and(|ready| ready.status == "True");
+        ready && head.is_some_and(|head| head.instance_id.as_ref() == Some(&after.id))
+    });
+    let told = lab.await.status.and_then(|status| status.head).expect("a head");
+    assert_eq!(told.private_address, Some(after.private_address));
+    assert_eq!(told.public_address, Some(after.public_address));
+    assert_eq!(workers(&scene.aws).await, crew, "nobody touched the workers");
     assert_eq!(most_alive(&scene.aws), 3);
+}
+
+#[tokio::test]
+async fn a_head_that_fails_its_checks_and_works_is_told_and_kept() {
+    let scene = Scene::start().await;
+    scene.space.ready_lab().await;
+    let before = ids(&alive(&scene.aws).await);
+    let the_head = head(&scene.aws).await;
+    scene
+        .aws
+        .set_status_checks(&the_head.id, &json!({"system": "impaired"}));
+    let lab = scene.space.wait_until("lab", "it is told", PATIENCE, |lab| {
+        condition(lab, "HeadReady").is_some_and(|ready| ready.reason == "Impaired")
+    });
+    lab.await;
+    scene.aws.set_status_checks(&the_head.id, &json!({"system": "ok"}));
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    assert_eq!(ids(&alive(&scene.aws).await), before);
+    assert!(last_call(&scene.aws, "RebootInstances", |_| true).is_none());
 }
 
 #[tokio::test]

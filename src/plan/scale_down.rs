@@ -26,7 +26,7 @@ enum Rank {
     Going,
     /// Its machine does not run.
     NotRunning,
-    /// It is not in Ray.
+    /// It is not in Ray, or idle and fails EC2's status checks.
     NotJoined,
     /// Ray says that nothing runs on it.
     Idle,
@@ -74,6 +74,7 @@ fn rank(members: &Members<'_>, machine: &Instance) -> Rank {
         _ if machine.state != InstanceState::Running => Rank::NotRunning,
         Some(Membership::Unknown) => Rank::Unknown,
         Some(Membership::Joined) => match member.in_use {
+            Some(false) if machine.impaired => Rank::NotJoined,
             Some(false) => Rank::Idle,
             None => Rank::Unknown,
             Some(true) => Rank::Busy,

@@ -157,6 +157,8 @@ reasons! {
     Joining,
     /// A machine whose Ray is gone is being brought back, or may come back by itself.
     Healing,
+    /// A machine fails EC2's status checks, while Ray lists it as alive.
+    Impaired,
     /// Workers that are to go finish what runs on them.
     Draining,
     /// Nothing is decided about workers while the Ray of their head is not known.

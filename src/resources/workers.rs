@@ -282,7 +282,8 @@ fn launch(
     planner.launch(ground, &need);
 }
 
-/// Why a machine cannot be kept, if it cannot.
+/// Why a machine cannot be kept, if it cannot. One that runs and fails EC2's status checks can: see
+/// [`crate::plan::healing`].
 pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String> {
     let observed = planner.observed();
     // By the time of the look: what came after it nobody has seen.
@@ -296,7 +297,6 @@ pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String>
     });
     let pending_for = seen_at.duration_since(launched_at);
     match machine.state {
-        InstanceState::Running if machine.impaired => Some("fails EC2's status checks".into()),
         InstanceState::Pending if pending_for > limit(planner) => Some(format!(
             "is still pending {} s after its launch",
             planner.inputs.limits.launch_pending.as_secs()

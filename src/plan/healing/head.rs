@@ -12,7 +12,9 @@
 //! The time of a ladder is that of its fault: for so long, and at least [`LOOKS`] times in a row, every look met the
 //! same. What was met before (an hour of slow answers, the installing) does not count.
 //!
-//! The fault may be ours while no other head answers either, and, where there is no other, while AWS does not.
+//! The fault is likely to be ours while no other head answers either, or where there is no other; then only EC2's own
+//! status check of the machine, where it fails too, tells that it is not. By itself that check reboots nothing: of a
+//! head whose Ray is known it is told only, since one at work may miss it.
 
 use std::time::Duration;
 
@@ -63,7 +65,7 @@ pub(crate) fn head(planner: &mut Planner<'_>, members: &Members<'_>) {
         },
     ) = (&members.head, members.ray)
     else {
-        return;
+        return told_impaired(planner, members);
     };
     let has_address = planner.plan.interest.head.is_some();
     let trouble = Trouble {
@@ -110,6 +112,19 @@ pub(crate) fn head(planner: &mut Planner<'_>, members: &Members<'_>) {
             (Reason::HeadUnknown, message)
         };
         planner.wait(Subject::Workers, reason, message);
+    }
+}
+
+/// EC2's word against Ray's: a machine at work may miss a status check, and its disk is the user's.
+fn told_impaired(planner: &mut Planner<'_>, members: &Members<'_>) {
+    if let (Some(head), Ray::Known(_)) = (&members.head, members.ray)
+        && head.machine.impaired
+    {
+        let message = format!(
+            "{}: fails EC2's status checks, while its Ray answers: it is left alone",
+            head.machine.id
+        );
+        planner.wait(Subject::Head, Reason::Impaired, message);
     }
 }
 
@@ -253,13 +268,11 @@ impl Trouble<'_> {
         if planner.cluster().head.when_unreachable == WhenUnreachable::Keep {
             return self.unhealed("it cannot be reached, and head.whenUnreachable is Keep");
         }
-        let is_perhaps_ours = match observed.ray.others {
-            Others::Answering => false,
-            Others::Silent => true,
-            Others::None => observed.machine_sweep_age > planner.inputs.limits.consistency_window,
-        };
-        if is_perhaps_ours {
-            return self.told(planner, None);
+        let is_fresh = observed.machine_sweep_age <= planner.inputs.limits.consistency_window;
+        let is_proven = self.member.machine.impaired && is_fresh;
+        if !is_proven && observed.ray.others != Others::Answering {
+            // When others answer again, that is no news of this cluster.
+            return self.told(planner, Some(limits.look_interval));
         }
         Verdict::Reboot(format!(
             "it cannot be reached since {}: {}",
@@ -311,7 +324,8 @@ impl Trouble<'_> {
                                    the address of the head that it can reach"
                 .into(),
             Blindness::Unreachable => ". If the controller comes from an address that neither network.adminCidrs nor \
-                                       the flag --egress-cidrs names, it is not let in"
+                                       the flag --egress-cidrs names, it is not let in. It is rebooted once other \
+                                       heads answer meanwhile, or EC2's status checks of it fail too"
                 .into(),
             Blindness::HostKeyChanged { shown } => format!(
                 ". Somebody may stand in between. If the key {shown} is right, say so: kubectl annotate --overwrite \

@@ -127,9 +127,15 @@ pub(crate) fn workers<'a>(
 /// What is to be done about one worker; nothing while it is well, or going.
 fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Rung> {
     let limits = &planner.inputs.limits.ray;
+    let membership = member.membership?;
+    if member.machine.impaired
+        && let Some(rung) = impaired(planner, member, membership)
+    {
+        return Some(rung);
+    }
     let missing = member.missing_since?;
     let lasted = member.missing_for;
-    match member.membership? {
+    match membership {
         Membership::Joining => Some(wait(planner, member, lasted)),
         Membership::Lost if member.never_joined() => Some(give_up(planner, member, is_noted)),
         Membership::Lost => {
@@ -150,17 +156,40 @@ fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Ru
     }
 }
 
+/// A worker that fails EC2's status checks.
+fn impaired(planner: &Planner<'_>, member: &Member<'_>, membership: Membership) -> Option<Rung> {
+    let limits = &planner.inputs.limits.ray;
+    let window = |at| limits.heal_window.saturating_sub(planner.since(at));
+    match (membership, member.step) {
+        (Membership::Joined, _) => Some(Rung::Wait(
+            Reason::Impaired,
+            "fails EC2's status checks, while Ray lists it as alive: it is left alone".into(),
+            limits.unknown_timeout,
+        )),
+        (Membership::Joining | Membership::Lost, Some(step)) if !window(step.at).is_zero() => None,
+        (Membership::Joining | Membership::Lost, Some(step)) if step.step != RESTART_RAY => Some(Rung::Replace(
+            "fails EC2's status checks, and is not in Ray after a reboot".into(),
+        )),
+        (Membership::Joining | Membership::Lost, _) if member.missing_for >= limits.lost_after => {
+            Some(Rung::Reboot("fails EC2's status checks, and is not in Ray"))
+        }
+        (Membership::Joining | Membership::Lost, None) => Some(Rung::Wait(
+            Reason::Healing,
+            "fails EC2's status checks, and is not in Ray: rebooted if it does not come".into(),
+            limits.lost_after.saturating_sub(member.missing_for),
+        )),
+        _ => None,
+    }
+}
+
 /// A worker on its way into Ray.
 fn wait(planner: &Planner<'_>, member: &Member<'_>, lasted: Duration) -> Rung {
     let limits = &planner.inputs.limits.ray;
     let told = member.words().unwrap_or_else(|| "starting".into());
-    if let Some(step) = member.step {
+    let window = |at| limits.heal_window.saturating_sub(planner.since(at));
+    if let Some(step) = member.step.filter(|step| !window(step.at).is_zero()) {
         let message = format!("{} at {}; {told}", step.step, step.at);
-        return Rung::Wait(
-            Reason::Healing,
-            message,
-            limits.heal_window.saturating_sub(planner.since(step.at)),
-        );
+        return Rung::Wait(Reason::Healing, message, window(step.at));
     }
     let patience = if member.node.is_some() {
         limits.lost_after

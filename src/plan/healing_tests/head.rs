@@ -48,9 +48,11 @@ fn unreachable_lab(others: Others) -> Scenario {
 
 #[test]
 fn a_head_that_cannot_be_reached_is_rebooted_once_and_then_told() {
-    for others in [Others::Answering, Others::None] {
+    for others in [Others::Answering, Others::None, Others::Silent] {
         let mut lab = unreachable_lab(others);
         let head = head(&lab);
+        // Where there is nobody to compare with, EC2 has to say so too.
+        lab.machine_mut(&head).impaired = others != Others::Answering;
         assert_eq!(lab.pass_for(600), Vec::<String>::new());
         assert_eq!(reason(&lab, Subject::Head), Some(Reason::Unreachable));
         let done = lab.pass_for(15);
@@ -66,11 +68,22 @@ fn a_head_that_cannot_be_reached_is_rebooted_once_and_then_told() {
 
 #[test]
 fn a_head_is_not_rebooted_where_the_fault_may_be_ours_or_the_spec_says_so() {
-    let mut lab = unreachable_lab(Others::Silent);
-    assert_eq!(lab.pass_for(3600), Vec::<String>::new());
-    assert_eq!(reason(&lab, Subject::Head), Some(Reason::Unreachable));
+    for others in [Others::Silent, Others::None] {
+        let mut lab = unreachable_lab(others);
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new());
+        let told = waits(&lab, Subject::Head);
+        assert_eq!(told[0].0, Reason::Unreachable);
+        assert!(told[0].1.contains("EC2's status checks of it fail too"), "{told:?}");
+        // When others answer again nothing of this cluster is news.
+        lab.look();
+        assert_eq!(lab.plan().next_check, Some(lab.limits.ray.look_interval));
+        lab.ray.others = Others::Answering;
+        assert!(lab.pass_for(15)[0].starts_with("reboot"));
+    }
 
     let mut lab = unreachable_lab(Others::None);
+    let id = head(&lab);
+    lab.machine_mut(&id).impaired = true;
     lab.observed.machine_sweep_age = Duration::from_mins(2);
     assert_eq!(lab.pass_for(3600), Vec::<String>::new());
     assert_eq!(
@@ -302,4 +315,23 @@ fn a_head_that_is_being_set_up_climbs_no_ladder_however_long_it_takes() {
         assert_eq!(told[0].0, Reason::Joining, "{stage:?}");
         assert!(told[0].1.contains("takes longer than 600 s"), "{told:?}");
     }
+}
+
+#[test]
+fn a_head_that_fails_ec2s_checks_is_never_replaced() {
+    let mut lab = joined_lab();
+    let id = head(&lab);
+    lab.machine_mut(&id).impaired = true;
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "its Ray answers");
+    assert_eq!(reason(&lab, Subject::Head), Some(Reason::Impaired));
+    for why in WAITED_FOR {
+        lab.ray.unknown = Some(why.clone());
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{why:?}");
+    }
+    lab.ray.unknown = None;
+    lab.ray.unreachable.insert(id.clone());
+    let done = lab.pass_for(7200);
+    assert_eq!(done.len(), 1, "{done:?}");
+    assert!(done[0].starts_with(&format!("reboot {id}")), "{done:?}");
+    assert_eq!(reason(&lab, Subject::Head), Some(Reason::HeadUnhealed));
 }

@@ -83,13 +83,43 @@ fn what_ec2_says_needs_no_ladder() {
     lab.machine_mut(&gone).state = InstanceState::Terminated;
     let done = lab.pass_for(15);
     assert!(done[0].starts_with("record launch"), "{done:?}");
-    let impaired = lab.live(WORKER).remove(0);
+}
+
+#[test]
+fn a_worker_that_fails_ec2s_checks_is_told_while_it_works_and_healed_once_it_does_not() {
+    let mut lab = joined_lab();
+    let impaired = worker(&lab);
     lab.machine_mut(&impaired).impaired = true;
-    let done = lab.pass_for(15);
-    assert!(
-        done.contains(&format!("terminate {impaired}: fails EC2's status checks")),
-        "{done:?}"
-    );
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "Ray lists it as alive");
+    assert_eq!(reason(&lab, Subject::Workers), Some(Reason::Impaired));
+    lab.ray.unknown = Some(Blindness::Slow);
+    lab.ray.unreachable.insert(impaired.clone());
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "and nobody knows");
+    lab.ray.unknown = None;
+    assert_eq!(lab.pass_for(75), Vec::<String>::new());
+    let reboot = format!("reboot {impaired}: fails EC2's status checks, and is not in Ray");
+    assert_eq!(lab.pass_for(30), [reboot]);
+    assert_eq!(lab.pass_for(150), Vec::<String>::new(), "the reboot has its time");
+    let done = lab.pass_for(30);
+    let replaced = format!("terminate {impaired}: fails EC2's status checks, and is not in Ray after a reboot");
+    assert_eq!(done[0], replaced, "{done:?}");
+    lab.pass_for(30);
+    assert_eq!(lab.observed.recorded.phase, Some(Phase::Ready));
+}
+
+#[test]
+fn a_new_worker_that_fails_ec2s_checks_is_rebooted_and_then_replaced() {
+    let mut lab = joined_lab();
+    lab.ray.failing = Some("hangs".into());
+    lab.cluster.groups[0].replicas = 3;
+    let before = lab.live(WORKER);
+    lab.run();
+    lab.pass();
+    let new = lab.live(WORKER).into_iter().find(|id| !before.contains(id)).unwrap();
+    lab.machine_mut(&new).impaired = true;
+    let done = lab.pass_for(600);
+    assert!(done[0].starts_with(&format!("reboot {new}: fails EC2")), "{done:?}");
+    assert!(done[1].starts_with(&format!("terminate {new}: fails EC2")), "{done:?}");
 }
 
 #[test]
