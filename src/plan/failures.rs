@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api::{GroupFailures, Membership},
+    ray::facts::Look,
     resources::instance::Instance,
 };
 
@@ -94,5 +95,9 @@ pub fn has_failed(member: &Member<'_>) -> bool {
 /// What a machine that failed said.
 #[must_use]
 pub fn words(member: &Member<'_>) -> String {
-    member.words().unwrap_or_else(|| "it cannot be reached over SSH".into())
+    let why = || match member.report {
+        Some(Look::Unknown { message, .. }) => format!("it cannot be reached over SSH: {message}"),
+        _ => "it cannot be reached over SSH".into(),
+    };
+    member.words().unwrap_or_else(why)
 }

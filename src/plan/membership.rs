@@ -159,14 +159,36 @@ impl<'a> Member<'a> {
         self.report.and_then(Look::known)
     }
 
-    /// How far it is, in its own words: those of the last look that reached it.
+    /// Why SSH does not let the controller in, if so: no step mends that.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&'a Blindness> {
+        match self.report? {
+            Look::Unknown { why, .. } => Some(why).filter(|why| why.is_refusal()),
+            Look::Known { .. } => None,
+        }
+    }
+
+    /// How far it is, in its own words: those of the last look that reached it. Of one that does not let the controller
+    /// in: why not.
     #[must_use]
     pub fn words(&self) -> Option<String> {
         match self.report? {
             Look::Known { fact, .. } => Some(fact.words()),
+            Look::Unknown { why, message, .. } if why.is_refusal() => Some(format!("{message}{}", advice(why))),
             Look::Unknown { last: Some(last), .. } => Some(format!("{}, when it last told", last.words())),
             Look::Unknown { .. } => None,
         }
+    }
+}
+
+/// What a person can do about a worker that does not let the controller in.
+fn advice(why: &Blindness) -> String {
+    match why {
+        Blindness::HostKeyChanged { shown } => format!(
+            ". Somebody may stand in between. If the key {shown} is right, annotate the cluster with \
+             rayward.dev/accept-host-key={shown}; or terminate the machine to have another"
+        ),
+        _ => ". Restore the Secret with the key that it knows, or terminate the machine to have another".into(),
     }
 }
 

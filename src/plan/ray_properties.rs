@@ -28,6 +28,9 @@ enum Event {
     WorkerBreaks(usize, Option<&'static str>),
     WorkerCannotBeReached(usize),
     WorkerMends(usize),
+    MachineFailsChecks(usize, bool),
+    WritesFail(bool),
+    StepsFail(bool),
     WorkerWorks(usize),
     HeadIsUnknown(Blindness),
     HeadIsKnown,
@@ -59,6 +62,9 @@ fn events(scales: bool) -> impl Strategy<Value = Vec<Event>> {
         (0..6_usize).prop_map(Event::WorkerCannotBeReached),
         (0..6_usize).prop_map(Event::WorkerMends),
         (0..6_usize).prop_map(Event::WorkerWorks),
+        (0..8_usize, any::<bool>()).prop_map(|(index, fails)| Event::MachineFailsChecks(index, fails)),
+        any::<bool>().prop_map(Event::WritesFail),
+        any::<bool>().prop_map(Event::StepsFail),
         why.prop_map(Event::HeadIsUnknown),
         Just(Event::HeadIsKnown),
         Just(Event::HeadCannotBeReached),
@@ -106,6 +112,12 @@ fn happen(lab: &mut Scenario, event: &Event) {
                 lab.ray.unreachable.remove(&id);
             }
         }
+        Event::MachineFailsChecks(index, fails) => {
+            let machines: Vec<String> = head.into_iter().chain(lab.live(WORKER)).collect();
+            if let Some(id) = machines.get(*index) {
+                lab.machine_mut(id).impaired = *fails;
+            }
+        }
         Event::WorkerWorks(index) => lab.ray.busy.extend(worker(lab, *index)),
         Event::HeadIsUnknown(why) => lab.ray.unknown = Some(why.clone()),
         Event::HeadIsKnown => {
@@ -126,7 +138,7 @@ fn happen(lab: &mut Scenario, event: &Event) {
         Event::Others(others) => lab.ray.others = *others,
         Event::ControllerForgets => lab.observed.recorded.worker_groups.clear(),
         Event::Scale(group, replicas) => lab.cluster.groups[*group].replicas = *replicas,
-        Event::TimePasses(_) => {}
+        Event::TimePasses(_) | Event::WritesFail(_) | Event::StepsFail(_) => {}
     }
 }
 
@@ -161,24 +173,39 @@ fn run(
     mut check: impl FnMut(&Scenario, &[Action]) -> Result<(), TestCaseError>,
 ) -> Result<Scenario, TestCaseError> {
     let mut lab = scenario();
+    let (mut writes_fail, mut steps_fail) = (false, false);
     for event in history {
         happen(&mut lab, event);
+        match event {
+            Event::WritesFail(fail) => writes_fail = *fail,
+            Event::StepsFail(fail) => steps_fail = *fail,
+            _ => {}
+        }
         let Event::TimePasses(seconds) = event else { continue };
         for _ in 0..=seconds / 15 {
             lab.now += SignedDuration::from_secs(15);
             lab.arrive();
             lab.look();
             for _ in 0..20 {
-                let actions = lab.plan().actions;
+                let mut actions = lab.plan().actions;
+                // What cannot be written down before is not done.
+                actions.retain(|action| !writes_fail || steps(action).is_empty());
                 if actions.is_empty() {
                     break;
                 }
                 check(&lab, &actions)?;
                 for action in &actions {
-                    lab.carry_out(action);
+                    match action {
+                        Action::Machine(step @ MachineStep::RestartRay { .. }) if steps_fail => {
+                            lab.note_step(step.instance_id(), step.name());
+                        }
+                        action => lab.carry_out(action),
+                    }
                 }
             }
-            lab.write();
+            if !writes_fail {
+                lab.write();
+            }
         }
     }
     Ok(lab)
@@ -247,6 +274,7 @@ proptest! {
         lab.ray.unknown = None;
         lab.ray.broken.clear();
         lab.ray.unreachable.clear();
+        lab.heal();
         lab.ray.failing = None;
         lab.ray.hangs_in_drain = false;
         for _ in 0..120 {

@@ -48,6 +48,8 @@ pub(crate) struct RayModel {
     pub hangs_in_drain: bool,
     /// Machines lose the token that they are given.
     pub withhold_tokens: bool,
+    /// Machines that are not known for this reason.
+    pub refused: BTreeMap<String, Blindness>,
     /// How far machines say that they are, if not as far as they are.
     pub stages: BTreeMap<String, Stage>,
     /// Restarts of the head's Ray.
@@ -248,9 +250,10 @@ impl RayModel {
     }
 
     fn report(&self, id: &str) -> Look<Report> {
-        if self.unreachable.contains(id) {
+        let unreachable = self.unreachable.contains(id).then_some(Blindness::Unreachable);
+        if let Some(why) = self.refused.get(id).cloned().or(unreachable) {
             return Look::Unknown {
-                why: Blindness::Unreachable,
+                why,
                 message: "no answer".into(),
                 since: Duration::MAX,
                 last: None,

@@ -162,6 +162,15 @@ pub enum Blindness {
 }
 
 impl Blindness {
+    /// Whether the machine answers, and does not let the controller in or is not let: a person's matter.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::HostKeyChanged { .. } | Self::AccessDenied | Self::KeyMissing
+        )
+    }
+
     /// The reason of a condition.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -20,6 +20,13 @@ use crate::{
     },
 };
 
+/// Of how many machines of a group that say something all of it stands in the status: it holds a thousand machines, and
+/// what is larger than a megabyte and a half cannot be stored.
+const IN_FULL: usize = 3;
+
+/// How many letters the others may say.
+const IN_SHORT: usize = 100;
+
 /// Whether a machine does its work.
 pub(super) fn works(machine: &Instance) -> bool {
     machine.state == InstanceState::Running && !machine.impaired
@@ -124,6 +131,11 @@ pub(super) fn worker_groups(
         let count = |is: &dyn Fn(&Instance) -> bool| {
             u32::try_from(machines.iter().filter(|machine| is(machine)).count()).unwrap_or(u32::MAX)
         };
+        let mut machines_told: Vec<WorkerStatus> = machines
+            .iter()
+            .map(|machine| worker(inputs, machine, members))
+            .collect();
+        shorten(&mut machines_told);
         WorkerGroupStatus {
             name: name.into(),
             desired,
@@ -132,13 +144,21 @@ pub(super) fn worker_groups(
             pending: count(&|machine| machine.state == InstanceState::Pending),
             outdated: count(&|machine| outdated.contains(machine.id.as_str())),
             failures: trial.failures(before(name).and_then(|group| group.failures.as_ref()), machines),
-            machines: machines
-                .iter()
-                .map(|machine| worker(inputs, machine, members))
-                .collect(),
+            machines: machines_told,
         }
     };
     all.into_iter().map(group).collect()
+}
+
+/// Cuts what machines say, but for the first few that say something.
+fn shorten(machines: &mut [WorkerStatus]) {
+    let said = machines.iter_mut().filter_map(|machine| machine.message.as_mut());
+    for message in said.skip(IN_FULL) {
+        if let Some((end, _)) = message.char_indices().nth(IN_SHORT) {
+            message.truncate(end);
+            message.push_str(" ...");
+        }
+    }
 }
 
 fn worker(inputs: &StatusInputs<'_>, machine: &Instance, members: &Members<'_>) -> WorkerStatus {

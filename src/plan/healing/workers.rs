@@ -1,6 +1,7 @@
 //! The ladder of a worker.
 //!
-//! A worker that was in Ray and is lost climbs it: restart Ray, reboot, replace. The restart is left out where SSH does
+//! A worker that was in Ray and is lost climbs it: restart Ray, reboot, replace; unless SSH answers there and does not let
+//! the controller in, which no step mends and a person is told. The restart is left out where SSH does
 //! not reach the machine; then the reboot waits for [`RayLimits::heal_window`](crate::plan::RayLimits) instead, since
 //! the machine may be booting. A worker that never was in Ray is replaced once its join time is over, and what it said
 //! is kept first (see [`crate::plan::failures`]).
@@ -139,6 +140,9 @@ fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Ru
         Membership::Joining => Some(wait(planner, member, lasted)),
         Membership::Lost if member.never_joined() => Some(give_up(planner, member, is_noted)),
         Membership::Lost => {
+            if let Some(why) = member.refusal() {
+                return Some(Rung::Wait(why.into(), words(member), limits.unknown_timeout));
+            }
             let is_reached = member.known_report().is_some();
             Some(match member.step.map(|step| step.step.as_str()) {
                 None if is_reached => Rung::RestartRay(format!("Ray has not listed it as alive since {missing}")),

@@ -111,3 +111,18 @@ fn a_worker_that_is_started_again_has_its_join_time_again() {
     let done = lab.pass_for(60);
     assert_eq!(done, [format!("start {stopped}")]);
 }
+
+#[test]
+fn a_thousand_workers_that_fail_fit_into_a_status() {
+    let mut lab = Scenario::lab();
+    lab.limits.launch_cap_factor = 100;
+    lab.cluster.groups[0].replicas = 1000;
+    lab.ray.failing = Some("\u{1F600}".repeat(1200));
+    lab.run();
+    lab.pass();
+    let status = serde_json::to_vec(&lab.observed.recorded).unwrap();
+    assert!(status.len() < 1_200_000, "{} bytes", status.len());
+    let machines = &lab.observed.recorded.worker_groups[0].machines;
+    let letters = |index: usize| machines[index].message.as_ref().unwrap().chars().count();
+    assert_eq!((machines.len(), letters(0), letters(999)), (1000, 1200, 104));
+}

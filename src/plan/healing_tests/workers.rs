@@ -202,3 +202,25 @@ fn where_most_are_lost_at_once_they_are_replaced_a_few_at_a_time() {
     assert_eq!(lab.observed.recorded.workers.as_deref(), Some("30/30"));
     assert!(!lab.live(WORKER).iter().any(|id| lost.contains(id)));
 }
+
+#[test]
+fn a_lost_worker_that_lets_nobody_in_is_told_and_left_alone() {
+    let changed = Blindness::HostKeyChanged {
+        shown: "SHA256:x".into(),
+    };
+    for (why, what) in [
+        (changed, "rayward.dev/accept-host-key=SHA256:x"),
+        (Blindness::AccessDenied, "Restore the Secret"),
+    ] {
+        let mut lab = joined_lab();
+        let lost = worker(&lab);
+        lab.ray.broken.insert(lost.clone());
+        lab.ray.refused.insert(lost.clone(), why.clone());
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{why:?}");
+        let told = waits(&lab, Subject::Workers);
+        assert_eq!(told[0].0, Reason::from(&why));
+        assert!(told[0].0.needs_person() && told[0].1.contains(what), "{told:?}");
+        let worker = &lab.observed.recorded.worker_groups[0].machines[0];
+        assert!(worker.message.as_ref().is_some_and(|message| message.contains(what)));
+    }
+}
