@@ -168,13 +168,12 @@ impl Trouble<'_> {
                 );
                 return Some(Verdict::Wait(Reason::Joining, message, None));
             }
-            Some(Stage::Booting | Stage::Installing | Stage::SettingUp | Stage::WaitingForToken) => true,
             Some(Stage::Starting) if self.streak.fault == Some(Fault::Starting) && self.streak.lasted < time => {
                 let message = format!("{}: {}", self.id, words());
                 let left = time.saturating_sub(self.streak.lasted);
                 return Some(Verdict::Wait(Reason::Joining, message, Some(left)));
             }
-            Some(Stage::Starting) => true,
+            Some(_) => true,
             // Before it was ever seen nobody can tell a machine that boots from one that cannot be reached.
             None => !was_known && self.member.step.is_none(),
         };
