@@ -5,7 +5,7 @@ mod ground;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use rayward::ray::facts::{Blindness, Interest, Look, NodeState, Others, Signal, Stage};
+use rayward::ray::facts::{Blindness, Interest, Look, NodeState, Others, Peer, Signal, Stage};
 use rayward::ray::step::{MachineStep, StepAnswer};
 
 use crate::support::light::load::{Actor, Job, Load};
@@ -507,6 +507,58 @@ async fn a_worker_that_cannot_be_reached_takes_nothing_from_what_is_known_of_the
             }
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_dozen_workers_that_swallow_everything_keep_no_new_one_waiting() {
+    let holes: Vec<(String, u8)> = (100..112).map(|part| (format!("i-{part}"), part)).collect();
+    let mut ground = Ground::with(&holes);
+    let fresh = ground.interest.widely.remove(0);
+    ground.interest.closely = holes
+        .iter()
+        .map(|(id, part)| Peer {
+            instance_id: id.clone(),
+            address: [10, 0, 1, *part].into(),
+            host_key: None,
+        })
+        .chain([fresh])
+        .collect();
+    for (id, _) in &holes {
+        ground.light.trouble(id, Trouble::SshSilent, Until::Replaced);
+    }
+    ground.watch();
+    ground
+        .wait("the new worker tells of itself", |facts| {
+            let stage = facts.reports.get("i-a")?.known()?.stage;
+            (stage == Stage::WaitingForToken).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_step_that_failed_is_told_after_the_next_look() {
+    let ground = Ground::seen().await;
+    ground
+        .wait("all have reported", |facts| {
+            let all = facts.reports.values().all(|report| report.known().is_some());
+            (all && facts.reports.len() == 3).then_some(())
+        })
+        .await;
+    ground.looks(2).await;
+    let before = ground.changes().len();
+    let restart = MachineStep::RestartRay {
+        instance_id: "i-gone".into(),
+        reason: "lost".into(),
+    };
+    let result = ground.watchers.hands(UID).perform(&restart).await;
+    result.expect_err("there is none");
+    until("it was told", PATIENCE, async || match ground.changes().len() {
+        same if same == before => Err("nothing was told".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    ground.looks(2).await;
+    assert_eq!(ground.changes().len(), before + 1, "once");
 }
 
 #[tokio::test]

@@ -95,15 +95,18 @@ impl Answers {
         resources.chain(groups).collect()
     }
 
-    /// Whether tasks, actors or placement groups use a node; `None`: Ray does not tell its resources.
+    /// Ids of the nodes on which actors are that are use.
     #[must_use]
-    pub fn in_use(&self, node: &NodeRow) -> Option<bool> {
-        // An actor may need no resources at all.
-        let has_actor = self
-            .actors
-            .iter()
-            .any(|actor| is_use(actor) && actor.node_id.as_ref() == Some(&node.node_id));
-        if has_actor {
+    pub fn nodes_with_actors(&self) -> BTreeSet<&str> {
+        let actors = self.actors.iter().filter(|actor| is_use(actor));
+        actors.filter_map(|actor| actor.node_id.as_deref()).collect()
+    }
+
+    /// Whether tasks, actors or placement groups use a node; `None`: Ray does not tell its resources. An actor may need
+    /// no resources at all, so that `with_actors`, from [`Self::nodes_with_actors`], counts by itself.
+    #[must_use]
+    pub fn in_use(&self, node: &NodeRow, with_actors: &BTreeSet<&str>) -> Option<bool> {
+        if with_actors.contains(node.node_id.as_str()) {
             return Some(true);
         }
         // By id on a cluster without Ray's autoscaler, by address on others.
@@ -414,14 +417,15 @@ mod tests {
             answers.load.usage_by_node = Some(BTreeMap::from([(key.to_owned(), resources)]));
             answers
         };
-        assert_eq!(nothing().in_use(&node("n2")), None);
-        assert_eq!(with("other", "CPU", 1.0).in_use(&node("n2")), None);
-        assert_eq!(with("n2", "CPU", 1.0).in_use(&node("n2")), Some(true));
-        assert_eq!(with("n2", "CPU", 0.0).in_use(&node("n2")), Some(false));
-        assert_eq!(with("10.0.1.5", "GPU", 1.0).in_use(&node("n2")), Some(true));
-        assert_eq!(with("n2", "memory", 1.0).in_use(&node("n2")), Some(true));
+        let in_use = |answers: &Answers, id: &str| answers.in_use(&node(id), &answers.nodes_with_actors());
+        assert_eq!(in_use(&nothing(), "n2"), None);
+        assert_eq!(in_use(&with("other", "CPU", 1.0), "n2"), None);
+        assert_eq!(in_use(&with("n2", "CPU", 1.0), "n2"), Some(true));
+        assert_eq!(in_use(&with("n2", "CPU", 0.0), "n2"), Some(false));
+        assert_eq!(in_use(&with("10.0.1.5", "GPU", 1.0), "n2"), Some(true));
+        assert_eq!(in_use(&with("n2", "memory", 1.0), "n2"), Some(true));
         let mut answers = with("n1", "CPU", 0.0);
         answers.actors.push(actor("Keeper", "mine", "ALIVE"));
-        assert_eq!(answers.in_use(&node("n1")), Some(true));
+        assert_eq!(in_use(&answers, "n1"), Some(true));
     }
 }

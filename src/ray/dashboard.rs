@@ -134,7 +134,11 @@ impl Dashboard {
             serve,
             load,
         };
-        let nodes: Result<_, Failure> = rows.iter().map(|row| node(row, &told, expected)).collect();
+        let with_actors = told.nodes_with_actors();
+        let nodes: Result<_, Failure> = rows
+            .iter()
+            .map(|row| node(row, told.in_use(row, &with_actors), expected))
+            .collect();
         Ok(View {
             session: version.session_name,
             version: version.ray_version,
@@ -335,7 +339,7 @@ fn is_ours(rows: &[NodeRow], expected: Expected<'_>) -> Result<(), Failure> {
     Err(Failure::new(Blindness::WrongPeer, message))
 }
 
-fn node(row: &NodeRow, told: &Answers, expected: Expected<'_>) -> Result<Node, Failure> {
+fn node(row: &NodeRow, in_use: Option<bool>, expected: Expected<'_>) -> Result<Node, Failure> {
     let time = |milliseconds| Timestamp::from_millisecond(milliseconds).ok();
     let Some(started_at) = time(row.start_time_ms) else {
         return Err(garbled(NODES, "has a time that is none"));
@@ -362,7 +366,7 @@ fn node(row: &NodeRow, told: &Answers, expected: Expected<'_>) -> Result<Node, F
         node_id: row.node_id.clone(),
         instance_id: label(INSTANCE_ID).filter(|_| is_ours).cloned(),
         is_head: row.is_head_node,
-        in_use: if is_alive { told.in_use(row) } else { None },
+        in_use: in_use.filter(|_| is_alive),
         state,
         started_at,
     })
@@ -436,7 +440,6 @@ mod tests {
             cluster_uid: "uid",
             instance_id: "i-1",
         };
-        let told = Answers::default();
         let dead = |message: &str| NodeRow {
             state: "DEAD".into(),
             state_message: Some(message.into()),
@@ -448,7 +451,8 @@ mod tests {
             ("Terminated due to preemption", true),
             ("Unexpected termination: health check failed", false),
         ] {
-            let node = node(&dead(message), &told, expected).unwrap();
+            let node = node(&dead(message), Some(true), expected).unwrap();
+            assert_eq!(node.in_use, None, "what is dead is not in use");
             assert_eq!(node.instance_id.as_deref(), Some("i-2"));
             let NodeState::Dead { ended_at, drained, .. } = node.state else {
                 panic!("it is dead")
@@ -460,12 +464,12 @@ mod tests {
             );
         }
         let other = head(5_000, &[(CLUSTER_UID, "other"), (INSTANCE_ID, "i-2")]);
-        assert_eq!(node(&other, &told, expected).unwrap().instance_id, None);
+        assert_eq!(node(&other, None, expected).unwrap().instance_id, None);
         let odd = NodeRow {
             state: "ASLEEP".into(),
             ..head(5_000, &[])
         };
-        assert_eq!(node(&odd, &told, expected).unwrap_err().why, Blindness::Garbled);
+        assert_eq!(node(&odd, None, expected).unwrap_err().why, Blindness::Garbled);
     }
 
     #[test]

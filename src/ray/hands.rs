@@ -78,6 +78,19 @@ fn answer(step: &MachineStep, output: &Output) -> Result<StepAnswer, StepError> 
 #[async_trait]
 impl Hands for WatchersHands {
     async fn perform(&self, step: &MachineStep) -> Result<StepAnswer, StepError> {
+        let answer = self.call(step).await;
+        match answer {
+            Ok(_) => self.0.wake(),
+            // It is planned again after the next look, whose time is not changed: what fails at once would be tried
+            // without a pause.
+            Err(_) => self.0.owe(),
+        }
+        answer
+    }
+}
+
+impl WatchersHands {
+    async fn call(&self, step: &MachineStep) -> Result<StepAnswer, StepError> {
         let watcher = &self.0;
         let failed = |why: &dyn std::fmt::Display| error(format!("could not {step}: {why}"));
         let interest = watcher.interest();
@@ -115,9 +128,7 @@ impl Hands for WatchersHands {
                 connection.run(&command, input, LIMIT).await
             }
         };
-        let answer = answer(step, &output.map_err(|trouble| failed(&trouble))?);
-        watcher.wake();
-        answer
+        answer(step, &output.map_err(|trouble| failed(&trouble))?)
     }
 }
 

@@ -24,6 +24,8 @@ struct Track<T> {
     seen: Option<(Arc<T>, Instant)>,
     /// Why the last look failed, and since when it is not known.
     missed: Option<(Failure, Instant)>,
+    /// When the last look began, whatever came of it.
+    tried: Option<Instant>,
     /// When somebody wanted to know first.
     wanted: Instant,
     /// Older facts count as unknown.
@@ -35,6 +37,7 @@ impl<T> Track<T> {
         Self {
             seen: None,
             missed: None,
+            tried: None,
             wanted,
             stale_after,
         }
@@ -155,6 +158,7 @@ impl Knowledge {
             .map(|(peer, fresh)| (peer.instance_id.as_str(), fresh))
             .collect();
         self.reports.retain(|id, _| wanted.contains_key(id.as_str()));
+        self.host_keys.retain(|id, _| wanted.contains_key(id.as_str()));
         for (id, stale_after) in wanted {
             if let Some(track) = self.reports.get_mut(id) {
                 track.stale_after = stale_after;
@@ -179,13 +183,21 @@ impl Knowledge {
         track.seen.as_ref().map(|(_, began)| *began)
     }
 
+    /// When the look began in which a machine was asked last, whether it answered or not.
+    pub(super) fn tried_at(&self, instance_id: &str) -> Option<Instant> {
+        self.reports.get(instance_id)?.tried
+    }
+
     /// Takes in what came of a look. `people` says which of them count as use.
     pub(super) fn take(&mut self, seen: Seen, people: &BTreeSet<Signal>, now: Instant) {
         let Seen { began, day, .. } = seen;
-        self.host_keys.extend(seen.host_keys);
+        let shown = seen.host_keys.into_iter();
+        self.host_keys
+            .extend(shown.filter(|(id, _)| self.reports.contains_key(id)));
         for (id, report) in seen.reports {
             // What nobody is interested in any more is not kept.
             if let Some(track) = self.reports.get_mut(&id) {
+                track.tried = Some(began);
                 match report {
                     Ok(report) => track.see(report, began),
                     Err(failure) => track.miss(failure, now),
@@ -578,6 +590,27 @@ mod tests {
         ] {
             assert_ne!(news(same(), report), before);
         }
+    }
+
+    #[test]
+    fn keys_are_kept_of_machines_that_are_of_interest_and_a_try_is_remembered_that_failed() {
+        let (mut knowledge, start) = begun();
+        let mut look = seen(start, Ok(View::default()));
+        look.reports.push(("i-b".into(), Err(slow())));
+        look.host_keys = ["i-head", "i-b", "i-gone"]
+            .map(|id| (id.into(), "SHA256:a".into()))
+            .into();
+        knowledge.take(look, &BTreeSet::new(), start);
+        assert_eq!(knowledge.tried_at("i-b"), Some(start));
+        assert_eq!((knowledge.asked_at("i-b"), knowledge.tried_at("i-a")), (None, None));
+        let keys = |knowledge: &Knowledge| knowledge.host_keys().keys().cloned().collect::<Vec<_>>();
+        assert_eq!(keys(&knowledge), ["i-b", "i-head"]);
+        let interest = Interest {
+            head: Some(peer("i-head")),
+            ..Interest::default()
+        };
+        knowledge.follow(&interest, start);
+        assert_eq!(keys(&knowledge), ["i-head"]);
     }
 
     #[test]

@@ -30,8 +30,8 @@ use super::{
 
 /// How many workers are asked at the same time.
 const ABREAST: usize = 8;
-/// How long one worker, and all of them together, may keep a look waiting: those that were not asked come first in the
-/// next one.
+/// How long one worker, and all of them together, may keep a look waiting: those that were not asked to the end come
+/// first in the next one.
 const WORKER: Duration = Duration::from_secs(3);
 const WORKERS: Duration = Duration::from_secs(4);
 /// How long the head may take to tell its own state.
@@ -63,6 +63,7 @@ pub(super) struct Watcher {
     named: Mutex<Instant>,
     waker: Notify,
     asked: AtomicBool,
+    owes: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -91,6 +92,7 @@ impl Watcher {
             named: Mutex::new(began),
             waker: Notify::new(),
             asked: AtomicBool::new(false),
+            owes: AtomicBool::new(false),
         }
     }
 
@@ -130,6 +132,11 @@ impl Watcher {
         self.wake();
     }
 
+    /// Tells when the next look is done, even if it shows the same as the one before.
+    pub(super) fn owe(&self) {
+        self.owes.store(true, Ordering::Release);
+    }
+
     /// Looks until it is stopped.
     pub(super) async fn run(self: Arc<Self>) {
         let mut dashboard = Dashboard::new(self.shared.settings.patience);
@@ -144,7 +151,7 @@ impl Watcher {
                 () = self.look(&mut dashboard, asked) => {}
             }
             let told = Some(self.knowledge().news());
-            if asked || told != news {
+            if self.owes.swap(false, Ordering::AcqRel) || asked || told != news {
                 (self.shared.on_change)(&self.cluster.uid);
             }
             news = told;
@@ -321,10 +328,10 @@ impl Watcher {
             };
             let peers = interest.closely.iter().chain(interest.widely.iter().filter(is_due));
             peers
-                .map(|peer| (knowledge.asked_at(&peer.instance_id), peer.clone()))
+                .map(|peer| (knowledge.tried_at(&peer.instance_id), peer.clone()))
                 .collect()
         };
-        due.sort_by_key(|(asked, _)| *asked);
+        due.sort_by_key(|(tried, _)| *tried);
         stream::iter(due)
             .map(|(_, peer)| self.ask_worker(head, peer, interest))
             .buffer_unordered(ABREAST)

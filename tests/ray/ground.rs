@@ -95,6 +95,11 @@ fn machine(id: &str, role: &str, private: u8, public: Option<Ipv4Addr>, vpc: &st
 impl Ground {
     /// The machines, none of which has a token yet, and watchers that do not look yet.
     pub(super) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with more workers, each with the last part of its address, that are not looked at yet.
+    pub(super) fn with(more: &[(String, u8)]) -> Self {
         require_boundary();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let address = Ipv4Addr::new(127, 22, 0, number);
@@ -105,11 +110,14 @@ impl Ground {
             token: TOKEN.into(),
         };
         let vpc = format!("vpc-{number}");
-        let light = Light::shine(List(vec![
+        let mut machines = vec![
             machine("i-head", "head", 4, Some(address), &vpc, &public),
             machine("i-a", "worker", 5, None, &vpc, &public),
             machine("i-b", "worker", 6, None, &vpc, &public),
-        ]));
+        ];
+        let more = more.iter();
+        machines.extend(more.map(|(id, private)| machine(id, "worker", *private, None, &vpc, &public)));
+        let light = Light::shine(List(machines));
         let ring = Arc::new(Ring {
             access: Mutex::new(Ok(access.clone())),
         });
