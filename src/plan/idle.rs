@@ -359,7 +359,12 @@ impl<'a> Times<'a> {
             Some(at) => (at.min(self.now), self.signal.clone()),
             None => (unused_since, "before the first look".to_owned()),
         };
-        let end = self.observed.ray.view.known().and_then(|view| view.activity.last_end);
+        let end = self
+            .observed
+            .ray
+            .activity
+            .known()
+            .and_then(|activity| activity.last_end);
         // The head's clock may be ahead: by more than the timeout, its times tell nothing.
         let end = end.filter(|end| end.duration_since(self.now) <= self.timeout);
         let end = end.map(|end| (end.min(self.now), "the end of a job or an actor".to_owned()));

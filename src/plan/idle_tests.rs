@@ -32,6 +32,8 @@ struct Lab {
     /// Age of the looks.
     age: Duration,
     jumped: bool,
+    /// Ray and its nodes are seen, and not what uses it.
+    use_is_unknown: bool,
 }
 
 impl Lab {
@@ -53,6 +55,7 @@ impl Lab {
             unknown_for: 0,
             age: Duration::ZERO,
             jumped: false,
+            use_is_unknown: false,
         };
         lab.pass();
         lab
@@ -68,14 +71,25 @@ impl Lab {
         scenario.look();
         let ray = &mut scenario.observed.ray;
         let mut is_used = !self.signals.is_empty();
-        if let Look::Known { fact, age } = &mut ray.view {
-            let view = Arc::make_mut(fact);
-            view.activity.signals.clone_from(&self.signals);
-            view.activity.last_end = self.last_end;
+        if let Look::Known { age, .. } = &mut ray.view {
+            *age = self.age;
+        }
+        if let Look::Known { fact, age } = &mut ray.activity {
+            let activity = Arc::make_mut(fact);
+            activity.signals.clone_from(&self.signals);
+            activity.last_end = self.last_end;
             *age = self.age;
         }
         if let Look::Unknown { since, .. } = &mut ray.view {
             *since = Duration::from_secs(self.unknown_for.unsigned_abs());
+        }
+        if self.use_is_unknown {
+            ray.activity = Look::Unknown {
+                why: Blindness::Incomplete,
+                message: "the list of jobs breaks off".into(),
+                since: Duration::from_secs(self.unknown_for.unsigned_abs()),
+                last: None,
+            };
         }
         for (id, (ssh, kernels)) in &self.people {
             if let Some(Look::Known { fact, .. }) = ray.reports.get_mut(id) {
@@ -85,10 +99,10 @@ impl Lab {
                 is_used |= (counts.ssh_sessions && *ssh > 0) || (counts.jupyter_kernels && *kernels > 0);
             }
         }
-        if is_used || ray.view.known().is_none() {
+        if is_used || ray.activity.known().is_none() {
             self.idle_for = None;
         }
-        if ray.view.known().is_some() {
+        if ray.activity.known().is_some() {
             self.unknown_for = 0;
             if !is_used {
                 self.idle_for.get_or_insert(0);

@@ -198,7 +198,6 @@ impl RayModel {
             session: self.head.clone().unwrap_or_default(),
             version: "2.60.0".into(),
             nodes: self.nodes.values().flatten().map(|node| self.shown(node)).collect(),
-            ..View::default()
         };
         let has_head = view
             .nodes
@@ -226,11 +225,26 @@ impl RayModel {
                     age: Duration::ZERO,
                 },
             },
+            activity: Look::Known {
+                fact: Arc::default(),
+                age: Duration::ZERO,
+            },
             reports,
             others: self.others,
             watched: self.watched_since.map_or(Duration::MAX, |since| passed(since, at)),
             ..RayFacts::default()
         };
+        if let Look::Unknown {
+            why, message, since, ..
+        } = &facts.view
+        {
+            facts.activity = Look::Unknown {
+                why: why.clone(),
+                message: message.clone(),
+                since: *since,
+                last: None,
+            };
+        }
         let fault = match &facts.view {
             Look::Known { .. } => None,
             Look::Unknown { why, .. } => Some(Fault::of(why, head_report.as_ref().and_then(Look::known))),

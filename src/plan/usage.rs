@@ -56,25 +56,35 @@ pub(super) fn usage(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Usage {
     let read = planner.observed().ray_age;
     let people = People::of(planner, fleet, read);
     let mut told: Vec<(Signal, String)> = people.seen;
-    if let Some(view) = ray.view.known() {
-        let signals = &view.activity.signals;
+    if let Some(activity) = ray.activity.known() {
+        let signals = &activity.signals;
         told.extend(signals.iter().map(|(signal, which)| (*signal, which.clone())));
     }
     if !told.is_empty() {
         return in_use(told);
     }
-    let age = match &ray.view {
-        Look::Known { age, .. } => age.saturating_add(read),
-        Look::Unknown {
-            why, message, since, ..
-        } => {
-            return Usage::Unknown(Darkness {
-                reason: why.name(),
-                message: message.clone(),
-                since: since.saturating_add(read),
-                is_unlooked: *why == Blindness::NotLooked,
-            });
-        }
+    let dark = |why: &Blindness, message: &str, since: Duration| {
+        Usage::Unknown(Darkness {
+            reason: why.name(),
+            message: message.to_owned(),
+            since: since.saturating_add(read),
+            is_unlooked: *why == Blindness::NotLooked,
+        })
+    };
+    let age = match (&ray.view, &ray.activity) {
+        (Look::Known { .. }, Look::Known { age, .. }) => age.saturating_add(read),
+        (
+            Look::Unknown {
+                why, message, since, ..
+            },
+            _,
+        )
+        | (
+            _,
+            Look::Unknown {
+                why, message, since, ..
+            },
+        ) => return dark(why, message, *since),
     };
     if age > limits.look_interval * INTERVALS {
         return Usage::Unknown(Darkness {

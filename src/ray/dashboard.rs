@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::{
     activity::Answers,
     answers::{self, ActorRow, JobRow, NodeRow, Page, Serve, Version},
-    facts::{Blindness, Node, NodeState, View},
+    facts::{Activity, Blindness, Node, NodeState, View},
     failure::{Failure, excerpt},
     ssh::{Connection, Trouble},
 };
@@ -76,6 +76,9 @@ pub struct Expected<'a> {
     pub instance_id: &'a str,
 }
 
+/// Ray and its nodes, and whether it is used.
+pub type Told = (View, Result<Activity, Failure>);
+
 struct Answer {
     status: StatusCode,
     /// The head's own time of day.
@@ -109,11 +112,12 @@ impl Dashboard {
         self.sender = None;
     }
 
-    /// One look: complete, fresh, and of the expected head.
+    /// One look: complete, fresh, and of the expected head. Who uses it is a question of its own: Serve may be broken,
+    /// or the list of jobs too long, on a Ray whose nodes are well.
     ///
     /// # Errors
     /// Why nothing is known.
-    pub async fn look(&mut self, ssh: &Arc<Connection>, token: &str, expected: Expected<'_>) -> Result<View, Failure> {
+    pub async fn look(&mut self, ssh: &Arc<Connection>, token: &str, expected: Expected<'_>) -> Result<Told, Failure> {
         if !self.ssh.ptr_eq(&Arc::downgrade(ssh)) {
             self.hang_up();
             self.ssh = Arc::downgrade(ssh);
@@ -123,27 +127,31 @@ impl Dashboard {
         let version: Version = answers::read(VERSION, &self.get(ssh, VERSION, &bearer).await?.body)?;
         let rows: Vec<NodeRow> = answers::list(NODES, &self.get(ssh, NODES, &bearer).await?.body)?;
         is_ours(&rows, expected)?;
-        let jobs: Vec<JobRow> = answers::read(JOBS, &self.get(ssh, JOBS, &bearer).await?.body)?;
-        let actors = self.actors(ssh, &bearer).await?;
-        let serve = self.serve(ssh, &bearer).await?;
-        let status = self.get(ssh, STATUS, &bearer).await?;
+        let answers = self.answers(ssh, &bearer).await;
+        let told = answers.as_ref().ok();
+        let with_actors = told.map(Answers::nodes_with_actors).unwrap_or_default();
+        let in_use = |row| told.and_then(|answers| answers.in_use(row, &with_actors));
+        let nodes: Result<_, Failure> = rows.iter().map(|row| node(row, in_use(row), expected)).collect();
+        let view = View {
+            session: version.session_name,
+            version: version.ray_version,
+            nodes: nodes?,
+        };
+        Ok((view, answers.map(|answers| answers.activity())))
+    }
+
+    /// Of who uses it.
+    async fn answers(&mut self, ssh: &Connection, bearer: &HeaderValue) -> Result<Answers, Failure> {
+        let jobs: Vec<JobRow> = answers::read(JOBS, &self.get(ssh, JOBS, bearer).await?.body)?;
+        let actors = self.actors(ssh, bearer).await?;
+        let serve = self.serve(ssh, bearer).await?;
+        let status = self.get(ssh, STATUS, bearer).await?;
         let load = answers::load(STATUS, &status.body, status.at.unwrap_or_else(Timestamp::now))?;
-        let told = Answers {
+        Ok(Answers {
             jobs,
             actors,
             serve,
             load,
-        };
-        let with_actors = told.nodes_with_actors();
-        let nodes: Result<_, Failure> = rows
-            .iter()
-            .map(|row| node(row, told.in_use(row, &with_actors), expected))
-            .collect();
-        Ok(View {
-            session: version.session_name,
-            version: version.ray_version,
-            nodes: nodes?,
-            activity: told.activity(),
         })
     }
 

@@ -17,8 +17,12 @@ use super::{
 /// What is known of one cluster's Ray when it is planned. By default nothing: nobody has looked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RayFacts {
-    /// What the head's dashboard tells.
+    /// What the head's dashboard tells of Ray and its nodes. A failed look leaves it known, with its age, for as long as
+    /// it is fresh, unless the failure itself tells that it is not so any more.
     pub view: Look<View>,
+    /// Whether Ray is used, as the same look told: of a Ray whose nodes are known it may be unknown. The first look that
+    /// fails leaves it unknown.
+    pub activity: Look<Activity>,
     /// What machines tell of themselves, by instance id; those that nobody asked are missing. The head is asked with
     /// every look, a worker while the plan is interested in it (see [`Interest`]).
     pub reports: BTreeMap<String, Look<Report>>,
@@ -193,7 +197,7 @@ impl Blindness {
     }
 }
 
-/// What one look at the head's dashboard told: complete, fresh, and of this cluster's head.
+/// What one look at the head's dashboard told of Ray: complete, fresh, and of this cluster's head.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct View {
     /// Name of Ray's session: another one is another Ray.
@@ -202,8 +206,6 @@ pub struct View {
     pub version: String,
     /// The nodes, the dead ones too.
     pub nodes: Vec<Node>,
-    /// Whether Ray is used, and by what.
-    pub activity: Activity,
 }
 
 /// A Ray node: one run of a raylet. A machine has a new one after each restart of its Ray.

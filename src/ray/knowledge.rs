@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{
-    facts::{Blindness, Interest, Look, NodeState, Others, Peer, RayFacts, Report, Signal, View},
+    dashboard::Told,
+    facts::{Activity, Blindness, Interest, Look, NodeState, Others, Peer, RayFacts, Report, Signal, View},
     failure::Failure,
     idle_clock::IdleClock,
     ssh::Pin,
@@ -30,7 +31,12 @@ struct Track<T> {
     wanted: Instant,
     /// Older facts count as unknown.
     stale_after: Duration,
+    /// How many looks in a row found Ray down.
+    downs: u32,
 }
+
+/// After so many looks in a row Ray is down.
+const DOWN: u32 = 2;
 
 impl<T> Track<T> {
     fn new(wanted: Instant, stale_after: Duration) -> Self {
@@ -40,12 +46,14 @@ impl<T> Track<T> {
             tried: None,
             wanted,
             stale_after,
+            downs: 0,
         }
     }
 
     fn see(&mut self, fact: T, began: Instant) {
         self.seen = Some((Arc::new(fact), began));
         self.missed = None;
+        self.downs = 0;
     }
 
     fn miss(&mut self, failure: Failure, now: Instant) {
@@ -54,6 +62,8 @@ impl<T> Track<T> {
             (None, Some((_, began))) => now.min(*began + self.stale_after),
             (None, None) => self.wanted,
         };
+        let is_down = matches!(failure.why, Blindness::DashboardDown | Blindness::GcsDown);
+        self.downs = if is_down { self.downs.saturating_add(1) } else { 0 };
         self.missed = Some((failure, since));
     }
 
@@ -84,6 +94,24 @@ impl<T> Track<T> {
         self.unknown(Blindness::Stale, message, age.saturating_sub(self.stale_after))
     }
 
+    /// As [`Self::look`], but a look that failed takes nothing from what is still fresh, unless it tells that this is
+    /// not so any more: another machine answers, or Ray is down and not just about to be.
+    fn bridged(&self, now: Instant) -> Look<T> {
+        let Some((failure, _)) = &self.missed else {
+            return self.look(now);
+        };
+        let is_other = matches!(failure.why, Blindness::WrongPeer | Blindness::HostKeyChanged { .. });
+        match &self.seen {
+            Some((fact, began)) if !is_other && self.downs < DOWN && now.duration_since(*began) < self.stale_after => {
+                Look::Known {
+                    fact: Arc::clone(fact),
+                    age: now.duration_since(*began),
+                }
+            }
+            _ => self.look(now),
+        }
+    }
+
     /// The fact, unless the last look failed.
     fn fact(&self) -> Option<&T> {
         let (fact, _) = self.seen.as_ref().filter(|_| self.missed.is_none())?;
@@ -98,7 +126,7 @@ pub(super) struct Seen {
     /// The same by the clock of the operating system.
     pub(super) day: Timestamp,
     /// What the dashboard told.
-    pub(super) view: Result<View, Failure>,
+    pub(super) view: Result<Told, Failure>,
     /// What machines told that were asked, by instance id; the head is always among them.
     pub(super) reports: Vec<(String, Result<Report, Failure>)>,
     /// Fingerprints of the machines that let the controller in, by instance id.
@@ -119,6 +147,7 @@ pub(super) struct Knowledge {
     head: String,
     freshness: Freshness,
     view: Track<View>,
+    activity: Track<Activity>,
     reports: BTreeMap<String, Track<Report>>,
     streak: Streak,
     /// When the first and the last look without a gap began.
@@ -141,6 +170,7 @@ impl Knowledge {
             head: head.to_owned(),
             freshness,
             view: Track::new(now, freshness.often),
+            activity: Track::new(now, freshness.often),
             reports: BTreeMap::new(),
             streak: Streak::default(),
             looked: None,
@@ -206,16 +236,21 @@ impl Knowledge {
         }
         self.follow_up(seen.view.as_ref().err(), began);
         match seen.view {
-            Ok(view) => {
-                let is_used = !view.activity.signals.is_empty() || self.shows_people(people);
+            Ok((view, activity)) => {
+                let is_used = activity.as_ref().is_ok_and(|activity| !activity.signals.is_empty());
+                let is_used = is_used || self.shows_people(people);
                 let is_head_known = people.is_empty() || self.reports.get(&self.head).and_then(Track::fact).is_some();
-                self.view.see(view, began);
                 if is_used {
                     self.clock.used(began, day);
-                } else if is_head_known {
+                } else if is_head_known && activity.is_ok() {
                     self.clock.idle(began, day);
                 } else {
                     self.clock.unknown(began, day);
+                }
+                self.view.see(view, began);
+                match activity {
+                    Ok(activity) => self.activity.see(activity, began),
+                    Err(failure) => self.activity.miss(failure, now),
                 }
             }
             Err(failure) => {
@@ -223,7 +258,8 @@ impl Knowledge {
                 if failure.why == Blindness::WrongPeer {
                     self.host_keys.remove(&self.head);
                 }
-                self.view.miss(failure, now);
+                self.view.miss(failure.clone(), now);
+                self.activity.miss(failure, now);
                 self.clock.unknown(began, day);
             }
         }
@@ -258,9 +294,10 @@ impl Knowledge {
         self.view.seen.is_none()
     }
 
-    /// Why the dashboard is not known after the last look.
+    /// Why the last look at the dashboard failed, or a part of it.
     pub(super) fn blindness(&self) -> Option<&Failure> {
-        self.view.missed.as_ref().map(|(failure, _)| failure)
+        let missed = self.view.missed.as_ref().or(self.activity.missed.as_ref());
+        missed.map(|(failure, _)| failure)
     }
 
     /// What host keys machines showed.
@@ -273,7 +310,8 @@ impl Knowledge {
         let reports = self.reports.iter().map(|(id, track)| (id.clone(), track.look(now)));
         let looked = self.looked.filter(|(_, last)| !self.is_gap(*last, now));
         RayFacts {
-            view: self.view.look(now),
+            view: self.view.bridged(now),
+            activity: self.activity.look(now),
             reports: reports.collect(),
             streak: looked.map(|_| self.streak).unwrap_or_default(),
             watched: looked.map_or(Duration::ZERO, |(first, last)| last.duration_since(first)),
@@ -285,18 +323,24 @@ impl Knowledge {
     }
 
     /// A number that differs when something changed that a plan could act on.
-    pub(super) fn news(&self) -> u64 {
+    pub(super) fn news(&self, now: Instant) -> u64 {
         let mut news = DefaultHasher::new();
         self.host_keys.hash(&mut news);
-        self.view
+        let view = self.view.bridged(now);
+        if let Look::Unknown { why, .. } = &view {
+            why.hash(&mut news);
+        }
+        self.activity
             .missed
             .as_ref()
             .map(|(failure, _)| &failure.why)
             .hash(&mut news);
-        if let Some(view) = self.view.fact() {
+        if let Some(activity) = self.activity.fact() {
+            activity.signals.keys().for_each(|signal| signal.hash(&mut news));
+        }
+        if let Some(view) = view.known() {
             view.session.hash(&mut news);
             view.version.hash(&mut news);
-            view.activity.signals.keys().for_each(|signal| signal.hash(&mut news));
             for node in &view.nodes {
                 let is_alive = node.state == NodeState::Alive;
                 (&node.node_id, &node.instance_id, is_alive, node.in_use).hash(&mut news);
@@ -355,7 +399,7 @@ mod tests {
         Seen {
             began,
             day: Timestamp::UNIX_EPOCH,
-            view,
+            view: view.map(|view| (view, Ok(Activity::default()))),
             reports: vec![("i-head".into(), Ok(Report::default()))],
             host_keys: Vec::new(),
         }
@@ -407,25 +451,27 @@ mod tests {
     fn a_failed_look_is_never_idle_and_neither_is_one_with_use() {
         let (mut knowledge, start) = begun();
         let none = BTreeSet::new();
+        let idle = || Ok((View::default(), Ok(Activity::default())));
+        let used = Activity {
+            signals: BTreeMap::from([(Signal::Job, "job".into())]),
+            last_end: None,
+        };
         for (second, view, expected) in [
-            (0, Ok(View::default()), 0),
-            (15, Ok(View::default()), 15),
+            (0, idle(), 0),
+            (15, idle(), 15),
             (30, Err(slow()), 0),
-            (45, Ok(View::default()), 0),
-            (60, Ok(View::default()), 15),
-            (
-                75,
-                Ok(View {
-                    activity: Activity {
-                        signals: BTreeMap::from([(Signal::Job, "job".into())]),
-                        last_end: None,
-                    },
-                    ..View::default()
-                }),
-                0,
-            ),
+            (45, idle(), 0),
+            (60, idle(), 15),
+            (75, Ok((View::default(), Ok(used))), 0),
+            (90, idle(), 0),
+            (105, idle(), 15),
+            (120, Ok((View::default(), Err(slow()))), 0),
         ] {
-            knowledge.take(seen(at(start, second), view), &none, at(start, second));
+            let look = Seen {
+                view,
+                ..seen(at(start, second), Ok(View::default()))
+            };
+            knowledge.take(look, &none, at(start, second));
             assert_eq!(
                 facts(&knowledge, at(start, second)).idle_for.as_secs(),
                 expected,
@@ -535,22 +581,27 @@ mod tests {
                 ..View::default()
             };
             change(&mut view);
-            Ok(view)
+            Ok((view, Ok(Activity::default())))
         };
         let (mut knowledge, start) = begun();
         let mut news = |view, report: Report| {
-            let mut look = seen(start, view);
-            look.reports = vec![("i-a".into(), Ok(report))];
+            let look = Seen {
+                view,
+                reports: vec![("i-a".into(), Ok(report))],
+                ..seen(start, Ok(View::default()))
+            };
             knowledge.take(look, &BTreeSet::new(), start);
-            knowledge.news()
+            knowledge.news(start)
         };
         let same = || view(|_| {});
         let before = news(same(), Report::default());
         assert_eq!(news(same(), Report::default()), before);
-        let signal = |view: &mut View| {
-            view.activity.signals.insert(Signal::Job, "job 1".into());
+        let job = |name: &str| {
+            let mut activity = Activity::default();
+            activity.signals.insert(Signal::Job, name.into());
+            same().map(|(view, _)| (view, Ok(activity)))
         };
-        let changes: [Result<View, Failure>; 6] = [
+        let changes: [Result<Told, Failure>; 7] = [
             view(|view| view.session = "another".into()),
             view(|view| view.nodes[0].in_use = Some(true)),
             view(|view| {
@@ -561,18 +612,16 @@ mod tests {
                 }
             }),
             view(|view| view.nodes.clear()),
-            view(signal),
+            job("job 1"),
+            same().map(|(view, _)| (view, Err(slow()))),
             Err(slow()),
         ];
         for change in changes {
             assert_ne!(news(change.clone(), Report::default()), before, "{change:?}");
         }
-        let other_words = view(|view| {
-            view.activity.signals.insert(Signal::Job, "job 2".into());
-        });
         assert_eq!(
-            news(other_words, Report::default()),
-            news(view(signal), Report::default())
+            news(job("job 2"), Report::default()),
+            news(job("job 1"), Report::default())
         );
         for report in [
             Report {
@@ -590,6 +639,59 @@ mod tests {
         ] {
             assert_ne!(news(same(), report), before);
         }
+    }
+
+    #[test]
+    fn a_failed_look_takes_nothing_from_what_is_fresh_unless_it_tells_that_it_is_so_no_more() {
+        use Blindness as B;
+        let changed = B::HostKeyChanged {
+            shown: "SHA256:b".into(),
+        };
+        for (whys, last) in [
+            (vec![B::Slow], None),
+            (vec![B::Unreachable, B::Slow], None),
+            (vec![B::Slow, B::Slow, B::Slow], Some("Slow")),
+            (vec![B::GcsDown], None),
+            (vec![B::DashboardDown, B::Slow, B::GcsDown], Some("GcsDown")),
+            (vec![B::DashboardDown, B::Slow], None),
+            (vec![B::DashboardDown, B::GcsDown], Some("GcsDown")),
+            (vec![B::WrongPeer], Some("WrongPeer")),
+            (vec![changed], Some("HostKeyChanged")),
+        ] {
+            let (mut knowledge, start) = begun();
+            let none = BTreeSet::new();
+            knowledge.take(seen(start, Ok(View::default())), &none, start);
+            let known = knowledge.news(start);
+            let mut now = start;
+            for why in &whys {
+                now += OFTEN / 3;
+                let failure = Failure::new(why.clone(), "no");
+                knowledge.take(seen(now, Err(failure)), &none, now);
+            }
+            let facts = facts(&knowledge, now);
+            assert_eq!(facts.idle_for, Duration::ZERO, "{whys:?}");
+            assert_eq!(facts.activity.known(), None, "{whys:?}");
+            match facts.view {
+                Look::Known { age, .. } => {
+                    assert_eq!(last, None, "{whys:?}");
+                    assert_eq!(age, now.duration_since(start));
+                }
+                Look::Unknown { why, since, .. } => {
+                    assert_eq!(Some(why.name()), last, "{whys:?}");
+                    assert_eq!(
+                        since,
+                        now.duration_since(start + OFTEN / 3),
+                        "since the first that failed"
+                    );
+                }
+            }
+            assert_ne!(knowledge.news(now), known, "{whys:?}");
+        }
+        // What becomes unknown by its age alone is told with the look that finds it.
+        let (mut knowledge, start) = begun();
+        knowledge.take(seen(start, Ok(View::default())), &BTreeSet::new(), start);
+        knowledge.take(seen(at(start, 15), Err(slow())), &BTreeSet::new(), at(start, 15));
+        assert_ne!(knowledge.news(at(start, 44)), knowledge.news(at(start, 45)));
     }
 
     #[test]

@@ -150,7 +150,7 @@ impl Watcher {
                 () = self.stop.cancelled() => break,
                 () = self.look(&mut dashboard, asked) => {}
             }
-            let told = Some(self.knowledge().news());
+            let told = Some(self.knowledge().news(Instant::now()));
             if self.owes.swap(false, Ordering::AcqRel) || asked || told != news {
                 (self.shared.on_change)(&self.cluster.uid);
             }
@@ -286,8 +286,11 @@ impl Watcher {
         let workers = self.ask_workers(connection, interest, all, began);
         let (mut view, mut report, workers) = tokio::join!(view, report, workers);
         let is_slow = |why: &Blindness| matches!(why, Blindness::Slow | Blindness::Unreachable);
-        let is_doubtful = view.as_ref().is_err_and(|failure| is_slow(&failure.why))
-            || report.as_ref().is_err_and(|failure| is_slow(&failure.why));
+        let is_view_slow = match &view {
+            Ok((_, activity)) => activity.as_ref().is_err_and(|failure| is_slow(&failure.why)),
+            Err(failure) => is_slow(&failure.why),
+        };
+        let is_doubtful = is_view_slow || report.as_ref().is_err_and(|failure| is_slow(&failure.why));
         if is_doubtful && !connection.answers(PING).await {
             self.line.hang_up().await;
             dashboard.hang_up();
@@ -295,7 +298,9 @@ impl Watcher {
                 let message = format!("the SSH connection to {head} does not answer any more: {failure}");
                 Failure::new(Blindness::Unreachable, message)
             };
-            view = view.map_err(lost);
+            view = view
+                .and_then(|(view, activity)| Ok((view, Ok(activity?))))
+                .map_err(lost);
             report = report.map_err(lost);
         }
         let mut reports = vec![(head.clone(), report)];

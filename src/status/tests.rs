@@ -64,7 +64,6 @@ fn joined(ids: &[&str]) -> RayFacts {
         session: "session_1".into(),
         version: "2.60.0".into(),
         nodes: ids.iter().enumerate().map(node).collect(),
-        ..View::default()
     };
     RayFacts {
         view: Look::Known {

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use rayward::{
     ray::{
-        facts::{Blindness, Look, Node, NodeState, RayFacts, Report, Stage, View},
+        facts::{Activity, Blindness, Look, Node, NodeState, RayFacts, Report, Stage, View},
         step::{Hands, MachineStep, StepAnswer, StepError},
     },
     resources::{
@@ -54,7 +54,6 @@ impl FakeRay {
                 session: head.node_id.clone(),
                 version: "2.60.0".into(),
                 nodes,
-                ..View::default()
             })
         } else {
             Look::Unknown {
@@ -65,6 +64,7 @@ impl FakeRay {
             }
         };
         RayFacts {
+            activity: known(Activity::default()),
             view,
             reports: reports.collect(),
             ..RayFacts::default()

@@ -90,7 +90,7 @@ proptest! {
                 lab.see();
                 let told = lab.deadline();
                 let marked = lab.scenario.observed.stopped.is_some();
-                let known = lab.scenario.observed.ray.view.known().cloned();
+                let known = lab.scenario.observed.ray.activity.known().cloned();
                 let idle_for = lab.scenario.observed.ray.idle_for;
                 let done = lab.scenario.settle();
                 let is_stop = |line: &String| line.starts_with("stop ") || line.starts_with("terminate ");
@@ -99,8 +99,8 @@ proptest! {
                     prop_assert!(marked || is_marked_before, "{done:?}");
                 }
                 if done.iter().any(|line| line.starts_with("mark as stopped: Idle@")) {
-                    let view = known.expect("it is known");
-                    prop_assert!(view.activity.signals.is_empty());
+                    let activity = known.expect("it is known");
+                    prop_assert!(activity.signals.is_empty());
                     prop_assert!(idle_for >= Duration::from_mins(10), "{idle_for:?}");
                     prop_assert!(!lab.jumped || idle_for >= Duration::from_mins(20));
                     prop_assert!(told.is_none_or(|told| told <= lab.scenario.now));

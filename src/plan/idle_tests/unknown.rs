@@ -75,3 +75,14 @@ fn a_process_that_has_just_started_says_what_the_last_one_said_until_it_has_look
     lab.pass_for(2);
     assert_eq!(lab.told(ConditionType::Idle), "Unknown NotLooked");
 }
+
+#[test]
+fn where_only_its_use_is_unknown_it_is_not_idle() {
+    let mut lab = Lab::minutes(20);
+    lab.use_is_unknown = true;
+    lab.pass();
+    let done = lab.pass_for(600);
+    assert!(!done.iter().any(|line| takes_down(line)), "{done:?}");
+    assert!(lab.told(ConditionType::Idle).starts_with("Unknown"));
+    assert!(lab.scenario.observed.ray.view.known().is_some());
+}
