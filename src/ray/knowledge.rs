@@ -326,7 +326,14 @@ impl Knowledge {
     pub(super) fn news(&self, now: Instant) -> u64 {
         let mut news = DefaultHasher::new();
         self.host_keys.hash(&mut news);
-        let view = self.view.bridged(now);
+        // A fact that grew old while the look that confirms it was under way is no news.
+        let view = match (&self.view.missed, &self.view.seen) {
+            (None, Some((fact, began))) => Look::Known {
+                fact: Arc::clone(fact),
+                age: now.duration_since(*began),
+            },
+            _ => self.view.bridged(now),
+        };
         if let Look::Unknown { why, .. } = &view {
             why.hash(&mut news);
         }
