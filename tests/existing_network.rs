@@ -198,7 +198,9 @@ spec:
   region: ap-southeast-1
   buckets: []
   workerGroups: [{{name: cpu, replicas: 1}}]
-  network: {{existing: {{vpcId: {vpc}, subnetIds: [{subnet}], securityGroupIds: [{groups}]}}}}
+  network:
+    controllerAccess: Private
+    existing: {{vpcId: {vpc}, subnetIds: [{subnet}], securityGroupIds: [{groups}]}}
 "
     )
 }

@@ -161,6 +161,14 @@ async fn the_numbers_of_a_cluster_come_and_go_with_it_and_its_key_is_shown_nowhe
     assert!(!passes.is_empty(), "no line is of {own}:\n{log}");
     for line in passes {
         let line: serde_json::Value = serde_json::from_str(line).expect("the line is JSON");
+        if line["target"]
+            .as_str()
+            .is_some_and(|target| target.starts_with("rayward::ray"))
+        {
+            // What a look into Ray tells is of no pass.
+            assert_eq!(line["cluster"], own, "{line}");
+            continue;
+        }
         assert_eq!(line["span"]["cluster"], own, "{line}");
         assert!(line["span"]["pass"].as_u64() > Some(0), "no number of the pass: {line}");
     }

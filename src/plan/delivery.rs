@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{ray::step::MachineStep, resources::instance::InstanceState};
 
-/// Plans to bring every machine that can be reached what it lacks. Both are safe to repeat: the same again does nothing.
+/// Plans to bring every machine that can be reached what it lacks. Both are safe to repeat: the same again does
+/// nothing.
 pub(super) fn plan(planner: &mut Planner<'_>, members: &Members<'_>) {
     let head = members.head.as_ref();
     if let Some(head) = head.filter(|head| lacks_token(head)) {

@@ -2,9 +2,9 @@
 //! carries as a label. Of several nodes of one machine one that lives counts, and of those the newest: a fast restart
 //! shows as two, and a machine's clock may step back between them.
 //!
-//! How long a machine has been missing is told by Rayward's own clock, from what the last status says of it. Ray's times
-//! are the head's, EC2's are Amazon's, and neither needs to agree with ours. Nor does it count while this process did
-//! not look: what happened while it was away nobody saw, and nobody brought a token then.
+//! How long a machine has been missing is told by Rayward's own clock, from what the last status says of it. Ray's
+//! times are the head's, EC2's are Amazon's, and neither needs to agree with ours. Nor does it count while this process
+//! did not look: what happened while it was away nobody saw, and nobody brought a token then.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,6 +1,6 @@
-//! Starting, stopping, rebooting and terminating several machines: in one call, and in halves of it where AWS refused that. EC2
-//! carries such a call out for all of its machines or for none (EC2 API reference, `TerminateInstances`), and one
-//! machine that is protected must not keep the others running.
+//! Starting, stopping, rebooting and terminating several machines: in one call, and in halves of it where AWS refused
+//! that. EC2 carries such a call out for all of its machines or for none (EC2 API reference, `TerminateInstances`), and
+//! one machine that is protected must not keep the others running.
 
 use super::{Action, Planner, Reason, Subject};
 use crate::{

@@ -117,8 +117,8 @@ impl Answers {
     }
 }
 
-/// Actors of Ray's own libraries that stay when what they were made for is over, by namespace and class: Serve's when its
-/// last application is deleted, those of Ray Data and Ray Train when the job that used them has ended (seen on Ray
+/// Actors of Ray's own libraries that stay when what they were made for is over, by namespace and class: Serve's when
+/// its last application is deleted, those of Ray Data and Ray Train when the job that used them has ended (seen on Ray
 /// 2.60.0, where they are detached actors of fixed names).
 const MACHINERY: [(&str, &str); 9] = [
     ("serve", "ServeController"),

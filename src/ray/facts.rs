@@ -17,11 +17,11 @@ use super::{
 /// What is known of one cluster's Ray when it is planned. By default nothing: nobody has looked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RayFacts {
-    /// What the head's dashboard tells of Ray and its nodes. A failed look leaves it known, with its age, for as long as
-    /// it is fresh, unless the failure itself tells that it is not so any more.
+    /// What the head's dashboard tells of Ray and its nodes. A failed look leaves it known, with its age, for as long
+    /// as it is fresh, unless the failure itself tells that it is not so any more.
     pub view: Look<View>,
-    /// Whether Ray is used, as the same look told: of a Ray whose nodes are known it may be unknown. The first look that
-    /// fails leaves it unknown.
+    /// Whether Ray is used, as the same look told: of a Ray whose nodes are known it may be unknown. The first look
+    /// that fails leaves it unknown.
     pub activity: Look<Activity>,
     /// What machines tell of themselves, by instance id; those that nobody asked are missing. The head is asked with
     /// every look, a worker while the plan is interested in it (see [`Interest`]).

@@ -157,8 +157,8 @@ pub(super) struct Knowledge {
 }
 
 impl Knowledge {
-    /// Nothing is known yet of the cluster whose head is the instance `head`, but what host keys machines showed to this
-    /// process before.
+    /// Nothing is known yet of the cluster whose head is the instance `head`, but what host keys machines showed to
+    /// this process before.
     pub(super) fn new(
         head: &str,
         freshness: Freshness,

@@ -80,8 +80,8 @@ impl Line {
         self.kept.lock().await.opened = None;
     }
 
-    /// The connection to the head: the kept one, while it holds, is not worn and its host key is still right, else a new
-    /// one.
+    /// The connection to the head: the kept one, while it holds, is not worn and its host key is still right, else a
+    /// new one.
     pub(super) async fn head(&self, head: &Target) -> Result<Arc<Connection>, Failure> {
         let mut kept = self.kept.lock().await;
         if let Some(connection) = &kept.connection

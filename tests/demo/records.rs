@@ -1,5 +1,5 @@
-//! What the demo shows where machines cannot run: they are records of EC2's, and light Ray answers for them. The lab from
-//! a manifest to machines, what is taken away coming back, and nothing left behind.
+//! What the demo shows where machines cannot run: they are records of EC2's, and light Ray answers for them. The lab
+//! from a manifest to machines, what is taken away coming back, and nothing left behind.
 
 use std::process::Command;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use rayward::resources::Kind;
 use rayward::tags::ROLE;
 use serde_json::json;
 
-use super::{World, cluster, lab_network, one, tagged};
+use super::{World, cluster, is_settled, lab_network, one, tagged};
 use crate::support::stand_in::{REGION, StandIn};
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn an_address_of_others_on_the_head_is_not_taken_off_it() {
     let off = ec2.disassociate_address().association_id(association);
     off.send().await.expect("it is taken off");
     let (_, plan) = world.pass().await;
-    assert!(plan.is_converged(), "{plan:#?}");
+    assert!(is_settled(&plan), "{plan:#?}");
     let address = world.observed.inventory.address.ours.values().next().expect("ours");
     assert_eq!(address.instance_id.as_ref(), Some(&head));
     assert_eq!(address.tags[ROLE], rayward::resources::address::ROLE);

@@ -12,7 +12,7 @@ use crate::support::sweeps::sweeps;
 /// How long machines may take to boot and to fail, a few times.
 const DEADLINE: Duration = Duration::from_mins(4);
 /// The head runs the same script and has nothing to complain of.
-const SCRIPT: &str = "grep -q '^role=worker' /usr/local/bin/rayward-node || exit 0
+const SCRIPT: &str = "grep -q \"^role='worker'\" /usr/local/bin/rayward-node || exit 0
 echo 'the licence server does not answer' >&2
 exit 7";
 

@@ -3,11 +3,15 @@
 //!
 //! | What is seen | What is done |
 //! |---|---|
-//! | it boots, installs Ray or runs the set-up script | it is waited for, and told once it takes longer than its join time |
-//! | SSH works, and the dashboard, the GCS or Ray's unit is down | after a grace in which the machine's own supervision acts: restart Ray, then reboot, then it is told |
-//! | no SSH for `unknown_timeout`, and the fault is not likely to be ours | one reboot if `head.whenUnreachable` says so, then it is told |
+//! | it boots, installs Ray or runs the set-up script | it is waited for, and told once it takes longer than its join
+//! time |
+//! | SSH works, and the dashboard, the GCS or Ray's unit is down | after a grace in which the machine's own supervision
+//! acts: restart Ray, then reboot, then it is told |
+//! | no SSH for `unknown_timeout`, and the fault is not likely to be ours | one reboot if `head.whenUnreachable` says
+//! so, then it is told |
 //! | slow, half, old or garbled answers | it is waited for: it may be at work |
-//! | no way in, another host key or peer, a refused key or token | a person is told what to do; none of it is mended by a reboot |
+//! | no way in, another host key or peer, a refused key or token | a person is told what to do; none of it is mended by
+//! a reboot |
 //!
 //! The time of a ladder is that of its fault: for so long, and at least [`LOOKS`] times in a row, every look met the
 //! same. What was met before (an hour of slow answers, the installing) does not count.

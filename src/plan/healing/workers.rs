@@ -1,7 +1,7 @@
 //! The ladder of a worker.
 //!
-//! A worker that was in Ray and is lost climbs it: restart Ray, reboot, replace; unless SSH answers there and does not let
-//! the controller in, which no step mends and a person is told. The restart is left out where SSH does
+//! A worker that was in Ray and is lost climbs it: restart Ray, reboot, replace; unless SSH answers there and does not
+//! let the controller in, which no step mends and a person is told. The restart is left out where SSH does
 //! not reach the machine; then the reboot waits for [`RayLimits::heal_window`](crate::plan::RayLimits) instead, since
 //! the machine may be booting. A worker that never was in Ray is replaced once its join time is over, and what it said
 //! is kept first (see [`crate::plan::failures`]).

@@ -119,7 +119,10 @@ where
             _ = session => {}
             () = machine_ends => {
                 // It may have ended in this very moment.
-                let _ = handle.disconnect(Disconnect::ByApplication, "the machine goes down".into(), String::new()).await;
+                let why = "the machine goes down".into();
+                let _ = handle
+                    .disconnect(Disconnect::ByApplication, why, String::new())
+                    .await;
             }
         }
     })
