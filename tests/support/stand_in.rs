@@ -18,9 +18,10 @@ use super::{logs, python, repository, test_name};
 pub(crate) const REGION: &str = "ap-southeast-1";
 
 /// What stands in for AWS: EC2, S3, SSM and STS on one loopback address. Ends when dropped. Its machines answer, too:
-/// see [`super::light`].
+/// they are light (see [`super::light`]), unless it boots real ones.
 pub(crate) struct StandIn {
-    light: Shining,
+    /// `None` beside machines that boot: before those answer, nobody may in their place.
+    light: Option<Shining>,
     process: Process,
     url: String,
     calls_log: PathBuf,
@@ -88,7 +89,7 @@ impl StandIn {
             agent: agent.clone(),
         };
         Self {
-            light: Light::shine(control),
+            light: (!arguments.contains(&"--machines")).then(|| Light::shine(control)),
             process,
             url: ready.url,
             calls_log,
@@ -104,7 +105,7 @@ impl StandIn {
 
     /// The machines: what a test does to them, and asks of them.
     pub(crate) fn light(&self) -> &Light {
-        &self.light
+        self.light.as_ref().expect("the machines are light")
     }
 
     /// All calls so far, in the order in which they ended.
