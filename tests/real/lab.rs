@@ -83,10 +83,10 @@ impl<'a> Lab<'a> {
         let scene = &self.real.scene;
         let cluster = scene.space.cluster("lab").await;
         let buckets = cluster.status.iter().flat_map(|status| &status.buckets);
-        let models = buckets
+        let mut models = buckets
             .filter(|bucket| bucket.purpose == "models")
             .map(|bucket| &bucket.name);
-        let models = models.last().expect("there is a bucket for models").clone();
+        let models = models.next().expect("there is a bucket for models").clone();
         let logs = logs(&test_name());
         let head = fleet::head(&scene.aws).await;
         let tunnel = self.opened.tunnel(&head.public_address, &logs).await;
