@@ -12,6 +12,9 @@ mod alike;
 mod asked;
 mod creation;
 mod figures;
+mod joining;
+mod lab;
+mod launcher;
 mod looks;
 mod many;
 mod planning;
@@ -56,7 +59,15 @@ fn main() {
 }
 
 fn measure(only: &[String]) {
-    let parts = [planning::PART.0, creation::PART.0, many::PART.0, looks::PART.0];
+    let parts = [
+        &planning::PART,
+        &creation::PART,
+        &many::PART,
+        &looks::PART,
+        &joining::PART,
+        &launcher::PART,
+    ];
+    let parts = parts.map(|part| part.0);
     for name in only {
         assert!(
             parts.contains(&name.as_str()),
@@ -87,7 +98,21 @@ fn measure(only: &[String]) {
             println!("looks: 1,000 clusters whose Ray is looked at (two minutes)");
             figures.extend(looks::measure().await);
         }
+        if is_asked_for(&joining::PART) {
+            println!("joining: the lab on machines that run (two minutes)");
+            figures.extend(joining::measure().await.unwrap_or_else(left_out));
+        }
+        if is_asked_for(&launcher::PART) {
+            println!("ray-up: Ray's own launcher beside Rayward (eight minutes)");
+            figures.extend(launcher::measure().await.unwrap_or_else(left_out));
+        }
         figures
     });
     figures::tell(&figures, &support::repository().join("target/bench.json"));
+}
+
+/// No figures, and why.
+fn left_out(why: &str) -> Vec<Figure> {
+    println!("  left out: {why}");
+    Vec::new()
 }
