@@ -98,9 +98,8 @@ impl<'a> Launcher<'a> {
         let began = Instant::now();
         let mut launcher = Process::spawn(RAY_UP, &logs("bench-ray-up"), program, Output::Log);
         until("ray up has made three nodes", PATIENCE, async || {
-            if launcher.ended().is_some_and(|status| !status.success()) {
-                panic!("ray up failed\n{}", launcher.log_tail());
-            }
+            let has_failed = launcher.ended().is_some_and(|status| !status.success());
+            assert!(!has_failed, "ray up failed\n{}", launcher.log_tail());
             match self.alive().await {
                 Some(alive) if alive == 1 + WORKERS as usize => Ok(()),
                 alive => Err(format!("{alive:?} nodes\n{}", launcher.log_tail())),
