@@ -81,8 +81,8 @@ async fn story() {
     narrator.end();
     if let Err(why) = images {
         println!(
-            "Left out, since {why}: as root on Debian or Ubuntu each instance is a machine that boots, runs Ray, trains \
-             a model, is killed and healed, falls asleep when nobody uses it, and wakes up."
+            "Left out, since {why}: as root on Debian or Ubuntu each instance is a machine that boots, runs Ray, \
+             trains a model, is killed and healed, falls asleep when nobody uses it, and wakes up."
         );
     }
     keep(&plane, &stand_in).await;
