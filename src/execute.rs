@@ -2,13 +2,12 @@
 //! into what was observed and the plan is made again. So the whole takes as long as its longest chain of dependent
 //! calls. Nothing is decided here, and nothing is forgotten: calls in flight are always awaited.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    time::Duration,
-};
+mod kubernetes;
+mod outcome;
+mod state;
 
-use async_trait::async_trait;
+use std::{collections::BTreeSet, fmt, time::Duration};
+
 use futures::{
     StreamExt,
     future::{BoxFuture, FutureExt},
@@ -19,62 +18,22 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+pub use kubernetes::{Kubernetes, KubernetesError};
+pub use outcome::{Effect, Failure, Interruption, Outcome, Performed};
+use state::{State, steps_of};
+
 use crate::{
-    api::StepStatus,
     aws::{Aws, AwsError, ErrorClass, Image},
     controller::events::Event,
     memory::{Memory, RetryDelays},
     observe::{KeySecret, Ledger, Observed, Source},
     plan::{
-        self, Action, Plan, StopMark,
+        self, Action, Plan,
         pool::{shortage, unsupported_key},
     },
-    ray::step::{DRAIN, DRAIN_FAILED, Hands, MachineStep, StepAnswer, StepError},
-    resources::{
-        Answer, Change,
-        instance::{InstanceChange, REBOOT},
-    },
+    ray::step::Hands,
+    resources::{Answer, Change, instance::InstanceChange},
 };
-
-/// What an execution needs of Kubernetes, for one object.
-#[async_trait]
-pub trait Kubernetes: Send + Sync {
-    /// Writes the record of launches into the status; when this returns, it is safe to launch.
-    async fn record_launches(&self, ledger: &Ledger) -> Result<(), KubernetesError>;
-    /// Writes steps of a ladder into the status, by instance id; when this returns, they may be taken.
-    ///
-    /// # Errors
-    /// What Kubernetes answered, or that the status does not list such a machine.
-    async fn record_steps(&self, steps: &BTreeMap<String, StepStatus>) -> Result<(), KubernetesError>;
-    /// Makes the controller's key and keeps it in a Secret; the answer is what the Secret holds afterwards, which is
-    /// another's key if a Secret of that name was there first.
-    async fn create_key(&self) -> Result<KeySecret, KubernetesError>;
-    /// Puts our finalizer on the object, or takes it off.
-    async fn set_finalizer(&self, wanted: bool) -> Result<(), KubernetesError>;
-    /// Sets the annotations that say why the cluster is down, or removes them, in one write.
-    async fn mark_stopped(&self, mark: &StopMark) -> Result<(), KubernetesError>;
-    /// Publishes an Event about the object, in the background.
-    fn publish(&self, event: Event);
-}
-
-/// A call to Kubernetes that did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KubernetesError {
-    /// The object has changed meanwhile: the pass is made again with the new one, at once.
-    #[error("{0} has changed meanwhile")]
-    Conflict(String),
-    /// The object is gone.
-    #[error("{0} does not exist any more")]
-    Gone(String),
-    /// What failed, on what, and why.
-    #[error("{what}: {message}")]
-    Failed {
-        /// What was tried, and on what.
-        what: String,
-        /// Kubernetes' words.
-        message: String,
-    },
-}
 
 /// Time and chance.
 pub trait Clock: Send + Sync {
@@ -93,90 +52,6 @@ pub enum Fact {
     Image(Source<Image>),
     /// The Secret with the controller's key.
     Key(Source<KeySecret>),
-}
-
-/// An action that was carried out, or was tried.
-#[derive(Clone, Debug)]
-pub struct Performed {
-    /// The action.
-    pub action: Action,
-    /// When the answer was in.
-    pub at: Instant,
-    /// What came of it.
-    pub result: Result<Effect, Failure>,
-}
-
-/// What an action that succeeded brought.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// AWS's answer.
-    Aws(Answer),
-    /// The Secret with the controller's key.
-    Key(KeySecret),
-    /// Kubernetes holds it now.
-    Kubernetes,
-    /// What a machine answered.
-    Machine(StepAnswer),
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Aws(Answer::Created(id) | Answer::CreatedIn { id, .. }) => f.write_str(id),
-            Self::Aws(Answer::Allocated { id, public_address }) => write!(f, "{id}, {public_address}"),
-            Self::Aws(Answer::Launched(machines)) => {
-                let ids: Vec<&str> = machines.iter().map(|machine| machine.id.as_str()).collect();
-                f.write_str(&ids.join(", "))
-            }
-            Self::Aws(Answer::Gone) => f.write_str("was gone already"),
-            Self::Aws(Answer::LaunchedBefore) => f.write_str("was launched before"),
-            Self::Machine(StepAnswer::Busy) => f.write_str("refused: it works"),
-            Self::Aws(Answer::Done | Answer::Bucket(_) | Answer::InTheWay(_))
-            | Self::Key(_)
-            | Self::Kubernetes
-            | Self::Machine(StepAnswer::Done) => f.write_str("done"),
-        }
-    }
-}
-
-/// Why an action did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// AWS refused it, or did not answer.
-    #[error(transparent)]
-    Aws(#[from] AwsError),
-    /// Kubernetes refused it, or did not answer.
-    #[error(transparent)]
-    Kubernetes(#[from] KubernetesError),
-    /// It could not be done on a machine.
-    #[error(transparent)]
-    Machine(#[from] StepError),
-}
-
-/// What an execution leaves.
-#[derive(Debug)]
-pub struct Outcome {
-    /// What is known now.
-    pub observed: Observed,
-    /// What is still to be done and waited for.
-    pub plan: Plan,
-    /// What was done and tried, in the order of the answers.
-    pub performed: Vec<Performed>,
-    /// Why it ended before its plan did.
-    pub interrupted: Option<Interruption>,
-}
-
-/// Why an execution started nothing new any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Interruption {
-    /// The process is shutting down, or may not change anything any more.
-    Stopped,
-    /// The pass took too long; it goes on with the next.
-    TimedOut,
-    /// The object has changed meanwhile.
-    Conflict,
-    /// The object is gone, or was let go.
-    Gone,
 }
 
 /// With what, and within which bounds, plans are carried out.
@@ -482,123 +357,6 @@ impl<'a> Execution<'a> {
 
 fn done_by_kubernetes(result: Result<(), KubernetesError>) -> Result<Effect, Failure> {
     result.map(|()| Effect::Kubernetes).map_err(Failure::from)
-}
-
-/// Where an execution stands.
-struct State {
-    in_flight: BTreeSet<String>,
-    /// What Kubernetes refused: not tried again in this execution.
-    failed: BTreeSet<String>,
-    performed: Vec<Performed>,
-    interrupted: Option<Interruption>,
-    /// Ids of what was told to differ, and how.
-    told: BTreeSet<(String, String)>,
-    observed: Observed,
-}
-
-impl State {
-    fn may_start(&self, action: &Action) -> bool {
-        let key = action.key();
-        !self.in_flight.contains(&key) && !self.failed.contains(&key) && !self.was_in_vain(action)
-    }
-
-    /// Whether this very action was already carried out twice with the same answer: only another look at AWS can tell
-    /// why it is still wanted, so it is not repeated here for ever.
-    fn was_in_vain(&self, action: &Action) -> bool {
-        let mut effects = self
-            .performed
-            .iter()
-            .rev()
-            .filter(|earlier| earlier.action == *action)
-            .filter_map(|earlier| earlier.result.as_ref().ok());
-        match (effects.next(), effects.next()) {
-            (Some(last), Some(before)) => last == before,
-            _ => false,
-        }
-    }
-
-    fn learn(&mut self, fact: Fact) {
-        match fact {
-            Fact::Account(account) => self.observed.account = account,
-            Fact::Image(image) => self.observed.image = image,
-            Fact::Key(key) => self.observed.key = key,
-        }
-    }
-
-    fn fold(&mut self, action: &Action, effect: &Effect, now: Timestamp) {
-        let observed = &mut self.observed;
-        match (action, effect) {
-            (Action::Aws(change), Effect::Aws(answer)) => {
-                observed.inventory.fold(change, answer);
-                observed.steps.extend(steps_of(action, now));
-            }
-            (Action::Machine(step), Effect::Machine(answer)) => {
-                observed.ray.fold(step, *answer);
-                if *answer == StepAnswer::Done {
-                    observed.steps.extend(steps_of(action, now));
-                    observed.steps.extend(drain_of(action, DRAIN, now));
-                }
-            }
-            (Action::CreateKey, Effect::Key(key)) => observed.key = Source::Known(key.clone()),
-            (Action::AddFinalizer, _) => observed.has_finalizer = true,
-            (Action::RemoveFinalizer, _) => {
-                observed.has_finalizer = false;
-                self.interrupted = Some(Interruption::Gone);
-            }
-            (Action::MarkStopped(mark), _) => {
-                observed.stopped.clone_from(&mark.stopped);
-                observed.wishes.wake_handled.clone_from(&mark.wake_handled);
-            }
-            // The record of launches is entered by whoever knows the window.
-            (
-                Action::RecordLaunches(_)
-                | Action::CloseLaunches(_)
-                | Action::HoldLaunches { .. }
-                | Action::Aws(_)
-                | Action::Machine(_)
-                | Action::CreateKey,
-                _,
-            ) => {}
-        }
-    }
-
-    /// Notes a step that could not be done on its machine. A restart may have been begun, and counts; a drain is tried
-    /// again, and since when it fails is kept.
-    fn fail(&mut self, action: &Action, now: Timestamp) {
-        let steps = &mut self.observed.steps;
-        steps.extend(steps_of(action, now));
-        if let Some((id, step)) = drain_of(action, DRAIN_FAILED, now)
-            && steps.get(&id).is_none_or(|before| before.step != DRAIN_FAILED)
-        {
-            steps.insert(id, step);
-        }
-    }
-}
-
-/// The steps of a ladder that an action is: those that end what runs on a machine.
-fn steps_of(action: &Action, now: Timestamp) -> BTreeMap<String, StepStatus> {
-    match action {
-        Action::Machine(step @ MachineStep::RestartRay { instance_id, .. }) => {
-            BTreeMap::from([(instance_id.clone(), taken(step.name(), now))])
-        }
-        Action::Aws(Change::Instance(InstanceChange::Reboot { ids, .. })) => {
-            ids.iter().map(|id| (id.clone(), taken(REBOOT, now))).collect()
-        }
-        _ => BTreeMap::new(),
-    }
-}
-
-fn drain_of(action: &Action, name: &str, now: Timestamp) -> Option<(String, StepStatus)> {
-    match action {
-        Action::Machine(MachineStep::Drain { instance_id, .. }) => Some((instance_id.clone(), taken(name, now))),
-        _ => None,
-    }
-}
-
-fn taken(step: &str, at: Timestamp) -> StepStatus {
-    // Whole seconds, as the API server keeps them.
-    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
-    StepStatus { step: step.into(), at }
 }
 
 #[cfg(test)]

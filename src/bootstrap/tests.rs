@@ -6,7 +6,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use flate2::read::GzDecoder;
 
 use super::*;
-use crate::resources::instance::packed;
+use crate::resources::instance::launch::packed;
 
 /// Text that a shell, YAML or systemd would take for something else.
 const ODD: &str = "it's \"$(reboot)\" `x` \\ %i ${HOME}\n\tü # ; : - |";

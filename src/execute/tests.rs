@@ -1,24 +1,26 @@
 //! Executions of scripted plans against doubles, on a clock that ticks when everything waits: each call takes one tick.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
+use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::*;
 use crate::{
-    api::{Launch, LaunchState},
+    api::{Launch, LaunchState, StepStatus},
     aws::{Scope, TIMEOUT},
     observe::{KeySecret, Shelf},
-    plan::scenario::Scenario,
-    ray::step::NoHands,
+    plan::{StopMark, scenario::Scenario},
+    ray::step::{DRAIN, DRAIN_FAILED, MachineStep, NoHands},
     resources::{
         Change, Inventory, Kind, Listing,
+        instance::REBOOT,
         vpc::{Vpc, VpcChange},
     },
     tags::Tags,

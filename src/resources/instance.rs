@@ -2,28 +2,22 @@
 //!
 //! Which machines there should be is decided in [`super::head`] and [`super::workers`].
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, io::Write as _};
+pub(crate) mod launch;
+mod list;
 
-use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, Filter, HttpTokensState, IamInstanceProfileSpecification,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceNetworkInterfaceAttachment as Attachment,
-    InstanceNetworkInterfaceSpecification, InstanceStateName, Reservation, ResourceType, ShutdownBehavior,
-};
-use base64::prelude::{BASE64_STANDARD, Engine as _};
-use flate2::{Compression, write::GzEncoder};
-use futures::future::try_join_all;
+use std::{collections::BTreeMap, fmt};
+
+use aws_sdk_ec2::types::InstanceStateName;
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+pub use list::list;
+
 use super::{Answer, Resource, ResourceChange, gone};
 use crate::{
-    api::{Launch, VolumeType},
-    aws::{
-        AwsCall, AwsError, Clients, ErrorClass, Scope,
-        sdk::{filter, scope_filters, tags_from},
-    },
-    bootstrap,
+    api::Launch,
+    aws::{AwsCall, AwsError, Clients},
     tags::{self, Tags},
 };
 
@@ -357,7 +351,7 @@ impl InstanceChange {
                 launch,
                 token,
                 user_data,
-            } => Box::pin(run(clients, &subject, launch, token, user_data)).await,
+            } => Box::pin(launch::run(clients, &subject, launch, token, user_data)).await,
             Self::Start { ids, .. } => {
                 let request = ec2.start_instances().set_instance_ids(Some(ids.clone())).send();
                 gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
@@ -388,214 +382,6 @@ impl InstanceChange {
             }
         }
     }
-}
-
-async fn run(
-    clients: &Clients,
-    subject: &str,
-    launch: &Launch,
-    token: &str,
-    user_data: &str,
-) -> Result<Answer, AwsError> {
-    let count = i32::try_from(launch.count).unwrap_or(i32::MAX);
-    let disk = EbsBlockDevice::builder()
-        .volume_size(launch.root_volume.size_gib)
-        .volume_type(match launch.root_volume.volume_type {
-            VolumeType::Gp3 => aws_sdk_ec2::types::VolumeType::Gp3,
-            VolumeType::Gp2 => aws_sdk_ec2::types::VolumeType::Gp2,
-        })
-        .encrypted(true)
-        .delete_on_termination(true)
-        .build();
-    // Part of the launch, not made beforehand: EC2 gives no public address to an interface that existed before.
-    let interface = InstanceNetworkInterfaceSpecification::builder()
-        .device_index(0)
-        .subnet_id(&launch.subnet_id)
-        .set_groups(Some(launch.security_group_ids.clone()))
-        .set_private_ip_address(launch.private_address.clone())
-        .associate_public_ip_address(launch.public_address)
-        .delete_on_termination(true)
-        .build();
-    let metadata = InstanceMetadataOptionsRequest::builder()
-        .http_tokens(HttpTokensState::Required)
-        .http_put_response_hop_limit(1)
-        // EC2 refuses tag keys with a `/` when metadata shows tags.
-        .instance_metadata_tags(InstanceMetadataTagsState::Disabled)
-        .build();
-    let profile = launch
-        .iam_instance_profile
-        .as_ref()
-        .map(|name| IamInstanceProfileSpecification::builder().name(name).build());
-    let tagged = [
-        ResourceType::Instance,
-        ResourceType::Volume,
-        ResourceType::NetworkInterface,
-    ];
-    let request = clients
-        .ec2
-        .run_instances()
-        .client_token(token)
-        .min_count(1)
-        .max_count(count)
-        .instance_type(launch.instance_type.as_str().into())
-        .image_id(&launch.image_id)
-        .set_key_name(launch.key_name.clone())
-        .set_iam_instance_profile(profile)
-        .user_data(BASE64_STANDARD.encode(packed(user_data)))
-        .block_device_mappings(
-            BlockDeviceMapping::builder()
-                .device_name(&launch.root_device)
-                .ebs(disk)
-                .build(),
-        )
-        .network_interfaces(interface)
-        .metadata_options(metadata)
-        .instance_initiated_shutdown_behavior(ShutdownBehavior::Stop)
-        .set_tag_specifications(Some(
-            tagged.map(|kind| clients.tag_specification(kind, &launch.tags)).into(),
-        ))
-        .send();
-    match Box::pin(clients.gate.send(AwsCall::RunInstances, subject, request)).await {
-        Ok(answer) => Ok(Answer::Launched(
-            answer.instances().iter().filter_map(from_sdk).collect(),
-        )),
-        Err(error) if error.class == ErrorClass::AlreadyCarriedOut => Ok(Answer::LaunchedBefore),
-        Err(error) => Err(error),
-    }
-}
-
-/// User data as it is sent: as it is, so that people can read it, unless only compressed it fits.
-pub(crate) fn packed(user_data: &str) -> Cow<'_, [u8]> {
-    if user_data.len() <= bootstrap::LIMIT {
-        return user_data.as_bytes().into();
-    }
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    // Writing to memory cannot fail; if it did, EC2 would say that the user data is too long.
-    match packed.write_all(user_data.as_bytes()).and_then(|()| packed.finish()) {
-        Ok(packed) => packed.into(),
-        Err(_) => user_data.as_bytes().into(),
-    }
-}
-
-/// The instances that `scope` covers: by tag, by token, and by VPC, with those that fail a status check marked.
-///
-/// # Errors
-/// What AWS answered, with its class.
-pub async fn list(clients: &Clients, scope: &Scope) -> Result<Vec<Instance>, AwsError> {
-    let mut filters = scope_filters(scope, "vpc-id");
-    filters.push(filter("client-token", [format!("{}*", scope.token_prefix)]));
-    // Side by side: the first look of all is what a new cluster waits for.
-    let found = try_join_all(filters.into_iter().map(|filter| matching(clients, filter))).await?;
-    let found = found.into_iter().flatten().map(|machine| (machine.id.clone(), machine));
-    let mut found: BTreeMap<String, Instance> = found.collect();
-    if !found.is_empty() {
-        let checks = ["instance-status.status", "system-status.status"];
-        for id in try_join_all(checks.map(|check| failing(clients, check)))
-            .await?
-            .concat()
-        {
-            found.entry(id).and_modify(|machine| machine.impaired = true);
-        }
-    }
-    Ok(found.into_values().collect())
-}
-
-async fn matching(clients: &Clients, filter: Filter) -> Result<Vec<Instance>, AwsError> {
-    let request = clients.ec2.describe_instances().filters(filter);
-    let mut pages = request.max_results(1000).into_paginator().send();
-    let mut found = Vec::new();
-    let call = AwsCall::DescribeInstances;
-    while let Some(page) = clients.gate.send(call, "page", pages.try_next()).await? {
-        let machines = page.reservations().iter().flat_map(Reservation::instances);
-        found.extend(machines.filter_map(from_sdk));
-    }
-    Ok(found)
-}
-
-/// Ids of the instances that fail a status check. Only these are asked for, so that this stays one page however many
-/// machines there are.
-async fn failing(clients: &Clients, check: &str) -> Result<Vec<String>, AwsError> {
-    let request = clients
-        .ec2
-        .describe_instance_status()
-        .filters(filter(check, ["impaired"]));
-    let mut pages = request.max_results(1000).into_paginator().send();
-    let mut found = Vec::new();
-    let call = AwsCall::DescribeInstanceStatus;
-    while let Some(page) = clients.gate.send(call, "page", pages.try_next()).await? {
-        let statuses = page.instance_statuses().iter();
-        found.extend(statuses.filter_map(|status| status.instance_id().map(ToOwned::to_owned)));
-    }
-    Ok(found)
-}
-
-fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instance> {
-    let root_device = instance.root_device_name().unwrap_or("/dev/sda1").to_owned();
-    let root_volume = instance
-        .block_device_mappings()
-        .iter()
-        .find(|mapping| mapping.device_name() == Some(root_device.as_str()))
-        .and_then(|mapping| Some(mapping.ebs()?.volume_id()?.to_owned()));
-    let network_interface = instance
-        .network_interfaces()
-        .iter()
-        .find(|interface| interface.attachment().and_then(Attachment::device_index) == Some(0));
-    let state_reason = instance
-        .state_reason()
-        .and_then(|reason| reason.message())
-        .or_else(|| instance.state_transition_reason())
-        .filter(|reason| !reason.is_empty());
-    let launched_at = instance
-        .launch_time()
-        .and_then(|at| Timestamp::from_second(at.secs()).ok());
-    // Addresses that EC2 gives and takes itself are owned by `amazon`.
-    let has_elastic_address = instance.network_interfaces().iter().any(|interface| {
-        let owner = interface
-            .association()
-            .and_then(|association| association.ip_owner_id());
-        owner.is_some_and(|owner| owner != "amazon")
-    });
-    Some(Instance {
-        id: instance.instance_id()?.to_owned(),
-        state: InstanceState::from_sdk(instance.state()?.name())?,
-        instance_type: instance
-            .instance_type()
-            .map(|kind| kind.as_str().to_owned())
-            .unwrap_or_default(),
-        image_id: instance.image_id().unwrap_or_default().to_owned(),
-        root_device,
-        key_name: instance.key_name().map(ToOwned::to_owned),
-        vpc_id: instance.vpc_id().map(ToOwned::to_owned),
-        subnet_id: instance.subnet_id().map(ToOwned::to_owned),
-        private_address: instance.private_ip_address().map(ToOwned::to_owned),
-        public_address: instance
-            .public_ip_address()
-            .filter(|address| !address.is_empty())
-            .map(ToOwned::to_owned),
-        has_elastic_address,
-        root_volume,
-        network_interface: network_interface.and_then(|interface| interface.network_interface_id.clone()),
-        launched_at: launched_at.unwrap_or(Timestamp::UNIX_EPOCH),
-        transition_at: instance.state_transition_reason().and_then(transition_time),
-        state_reason: state_reason.map(ToOwned::to_owned),
-        impaired: false,
-        client_token: instance
-            .client_token()
-            .filter(|token| !token.is_empty())
-            .map(ToOwned::to_owned),
-        tags: tags_from(instance.tags()),
-    })
-}
-
-/// The time in `User initiated (2026-11-23 14:36:41 GMT)`.
-fn transition_time(reason: &str) -> Option<Timestamp> {
-    let (_, time) = reason.split_once('(')?;
-    let time = time
-        .trim_end_matches(')')
-        .trim_end_matches("GMT")
-        .trim_end_matches("UTC")
-        .trim();
-    format!("{}Z", time.replacen(' ', "T", 1)).parse().ok()
 }
 
 /// A running instance, for tests of this crate.
@@ -636,13 +422,6 @@ mod tests {
         assert!(token.starts_with(&token_prefix("installation")));
         assert_eq!(token_owner(&token), Some((uid, 1_795_000_000)));
         assert_eq!(token_owner("terraform-2026"), None);
-    }
-
-    #[test]
-    fn the_time_of_a_transition_is_read_where_there_is_one() {
-        let at = transition_time("User initiated (2026-11-23 14:36:41 GMT)");
-        assert_eq!(at, "2026-11-23T14:36:41Z".parse().ok());
-        assert_eq!(transition_time("Server.InternalError"), None);
     }
 
     #[test]

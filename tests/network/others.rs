@@ -160,7 +160,10 @@ async fn an_address_of_others_on_the_head_is_not_taken_off_it() {
     let (done, plan) = world.pass().await;
     assert_eq!(done, [""; 0], "{plan:#?}");
     let mut waiting = plan.waiting.iter();
-    assert!(waiting.any(|waiting| waiting.reason == Reason::ForeignResource), "{plan:#?}");
+    assert!(
+        waiting.any(|waiting| waiting.reason == Reason::ForeignResource),
+        "{plan:#?}"
+    );
 
     let given_back = ec2
         .describe_addresses()

@@ -1,0 +1,134 @@
+//! Where an execution stands: what is in flight, and how each answer is folded into what is known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Effect, Fact, Interruption, Performed};
+use crate::{
+    api::StepStatus,
+    observe::{Observed, Source},
+    plan::Action,
+    ray::step::{DRAIN, DRAIN_FAILED, MachineStep, StepAnswer},
+    resources::{
+        Change,
+        instance::{InstanceChange, REBOOT},
+    },
+};
+
+/// Where an execution stands.
+pub(super) struct State {
+    pub(super) in_flight: BTreeSet<String>,
+    /// What Kubernetes refused: not tried again in this execution.
+    pub(super) failed: BTreeSet<String>,
+    pub(super) performed: Vec<Performed>,
+    pub(super) interrupted: Option<Interruption>,
+    /// Ids of what was told to differ, and how.
+    pub(super) told: BTreeSet<(String, String)>,
+    pub(super) observed: Observed,
+}
+
+impl State {
+    pub(super) fn may_start(&self, action: &Action) -> bool {
+        let key = action.key();
+        !self.in_flight.contains(&key) && !self.failed.contains(&key) && !self.was_in_vain(action)
+    }
+
+    /// Whether this very action was already carried out twice with the same answer: only another look at AWS can tell
+    /// why it is still wanted, so it is not repeated here for ever.
+    fn was_in_vain(&self, action: &Action) -> bool {
+        let mut effects = self
+            .performed
+            .iter()
+            .rev()
+            .filter(|earlier| earlier.action == *action)
+            .filter_map(|earlier| earlier.result.as_ref().ok());
+        match (effects.next(), effects.next()) {
+            (Some(last), Some(before)) => last == before,
+            _ => false,
+        }
+    }
+
+    pub(super) fn learn(&mut self, fact: Fact) {
+        match fact {
+            Fact::Account(account) => self.observed.account = account,
+            Fact::Image(image) => self.observed.image = image,
+            Fact::Key(key) => self.observed.key = key,
+        }
+    }
+
+    pub(super) fn fold(&mut self, action: &Action, effect: &Effect, now: Timestamp) {
+        let observed = &mut self.observed;
+        match (action, effect) {
+            (Action::Aws(change), Effect::Aws(answer)) => {
+                observed.inventory.fold(change, answer);
+                observed.steps.extend(steps_of(action, now));
+            }
+            (Action::Machine(step), Effect::Machine(answer)) => {
+                observed.ray.fold(step, *answer);
+                if *answer == StepAnswer::Done {
+                    observed.steps.extend(steps_of(action, now));
+                    observed.steps.extend(drain_of(action, DRAIN, now));
+                }
+            }
+            (Action::CreateKey, Effect::Key(key)) => observed.key = Source::Known(key.clone()),
+            (Action::AddFinalizer, _) => observed.has_finalizer = true,
+            (Action::RemoveFinalizer, _) => {
+                observed.has_finalizer = false;
+                self.interrupted = Some(Interruption::Gone);
+            }
+            (Action::MarkStopped(mark), _) => {
+                observed.stopped.clone_from(&mark.stopped);
+                observed.wishes.wake_handled.clone_from(&mark.wake_handled);
+            }
+            // The record of launches is entered by whoever knows the window.
+            (
+                Action::RecordLaunches(_)
+                | Action::CloseLaunches(_)
+                | Action::HoldLaunches { .. }
+                | Action::Aws(_)
+                | Action::Machine(_)
+                | Action::CreateKey,
+                _,
+            ) => {}
+        }
+    }
+
+    /// Notes a step that could not be done on its machine. A restart may have been begun, and counts; a drain is tried
+    /// again, and since when it fails is kept.
+    pub(super) fn fail(&mut self, action: &Action, now: Timestamp) {
+        let steps = &mut self.observed.steps;
+        steps.extend(steps_of(action, now));
+        if let Some((id, step)) = drain_of(action, DRAIN_FAILED, now)
+            && steps.get(&id).is_none_or(|before| before.step != DRAIN_FAILED)
+        {
+            steps.insert(id, step);
+        }
+    }
+}
+
+/// The steps of a ladder that an action is: those that end what runs on a machine.
+pub(super) fn steps_of(action: &Action, now: Timestamp) -> BTreeMap<String, StepStatus> {
+    match action {
+        Action::Machine(step @ MachineStep::RestartRay { instance_id, .. }) => {
+            BTreeMap::from([(instance_id.clone(), taken(step.name(), now))])
+        }
+        Action::Aws(Change::Instance(InstanceChange::Reboot { ids, .. })) => {
+            ids.iter().map(|id| (id.clone(), taken(REBOOT, now))).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
+
+fn drain_of(action: &Action, name: &str, now: Timestamp) -> Option<(String, StepStatus)> {
+    match action {
+        Action::Machine(MachineStep::Drain { instance_id, .. }) => Some((instance_id.clone(), taken(name, now))),
+        _ => None,
+    }
+}
+
+fn taken(step: &str, at: Timestamp) -> StepStatus {
+    // Whole seconds, as the API server keeps them.
+    let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
+    StepStatus { step: step.into(), at }
+}
