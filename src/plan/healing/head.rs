@@ -13,8 +13,9 @@
 //! | no way in, another host key or peer, a refused key or token | a person is told what to do; none of it is mended by
 //! a reboot |
 //!
-//! The time of a ladder is that of its fault: for so long, and at least [`LOOKS`] times in a row, every look met the
-//! same. What was met before (an hour of slow answers, the installing) does not count.
+//! The time of a ladder is that of its own fault: for so long, and at least [`LOOKS`] times in a row, every look met
+//! the same. What was met before (an hour of slow answers, the installing) does not count, nor does a connection that
+//! breaks while the machine tells of itself.
 //!
 //! The fault is likely to be ours while no other head answers either, or where there is no other; then only EC2's own
 //! status check of the machine, where it fails too, tells that it is not. By itself that check reboots nothing: of a
@@ -200,11 +201,17 @@ impl Trouble<'_> {
         }
     }
 
-    /// For how much longer every look has to meet the same before something is done after `grace`; `None`: it is time.
-    fn left(&self, grace: Duration) -> Option<Duration> {
-        let left = grace.saturating_sub(self.streak.lasted);
+    /// For how much longer every look has to meet one of these faults before something is done after `grace`; `None`:
+    /// it is time.
+    fn left(&self, grace: Duration, faults: &[Fault]) -> Option<Duration> {
+        let streak = if self.streak.fault.is_some_and(|fault| faults.contains(&fault)) {
+            self.streak
+        } else {
+            Streak::default()
+        };
+        let left = grace.saturating_sub(streak.lasted);
         // The streak grows with looks only: what is left then may be no time at all.
-        (!left.is_zero() || self.streak.looks < LOOKS).then(|| left.max(Duration::from_secs(1)))
+        (!left.is_zero() || streak.looks < LOOKS).then(|| left.max(Duration::from_secs(1)))
     }
 
     /// When the first of the looks was that met the same.
@@ -223,7 +230,7 @@ impl Trouble<'_> {
         } else {
             limits.heal_window
         };
-        let left = self.left(grace);
+        let left = self.left(grace, &[Fault::Down, Fault::Starting]);
         let Some(step) = self.member.step else {
             if left.is_some() {
                 return self.told(planner, left);
@@ -265,7 +272,7 @@ impl Trouble<'_> {
                 self.healing(planner, &step.step, step.at, left)
             };
         }
-        if let Some(left) = self.left(limits.unknown_timeout) {
+        if let Some(left) = self.left(limits.unknown_timeout, &[Fault::Silent]) {
             return self.told(planner, Some(left));
         }
         if planner.cluster().head.when_unreachable == WhenUnreachable::Keep {

@@ -266,6 +266,22 @@ fn a_ladder_begins_with_its_own_fault_whatever_was_met_before() {
 }
 
 #[test]
+fn a_connection_that_breaks_while_the_machine_tells_of_itself_begins_no_ladder() {
+    for before in WAITED_FOR {
+        let mut lab = joined_lab();
+        lab.ray.others = Others::Answering;
+        lab.ray.unknown = Some(before.clone());
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{before:?}");
+        lab.ray.unknown = Some(Blindness::Unreachable);
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{before:?}, then a broken one");
+        // What is silent from then on has its own time.
+        lab.ray.unreachable.insert(head(&lab));
+        assert_eq!(lab.pass_for(600), Vec::<String>::new(), "{before:?}");
+        assert!(lab.pass_for(15)[0].starts_with("reboot"), "{before:?}");
+    }
+}
+
+#[test]
 fn one_look_is_no_reason_for_the_next_step_either() {
     let mut lab = joined_lab();
     lab.ray.unknown = Some(Blindness::GcsDown);
