@@ -5,7 +5,8 @@
 //! all the same, since somebody asked for fewer: it takes no new work, and what runs has
 //! [`RayLimits::drain_timeout`](super::RayLimits). A drain is never taken back: such a worker goes, and where it is
 //! wanted again another comes. While the head's Ray is not known nobody can be drained, and what may work waits for as
-//! long: only what never was in Ray goes.
+//! long: only what tells by itself that its Ray never ran goes. One that was not in Ray when that was last seen may have
+//! come since.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -15,7 +16,10 @@ use super::{
 };
 use crate::{
     api::Membership,
-    ray::step::MachineStep,
+    ray::{
+        facts::{Report, Stage},
+        step::MachineStep,
+    },
     resources::instance::{Instance, InstanceState},
 };
 
@@ -72,7 +76,7 @@ fn rank(members: &Members<'_>, machine: &Instance) -> Rank {
     match member.membership {
         _ if member.draining.is_some() => Rank::Going,
         _ if machine.state != InstanceState::Running => Rank::NotRunning,
-        Some(Membership::Unknown) => Rank::Unknown,
+        _ if may_work_unseen(members.ray, member) => Rank::Unknown,
         Some(Membership::Joined) => match member.in_use {
             Some(false) if machine.impaired => Rank::NotJoined,
             Some(false) => Rank::Idle,
@@ -106,6 +110,14 @@ pub(crate) fn let_go(planner: &mut Planner<'_>, members: &Members<'_>, leaving: 
     }
 }
 
+/// Whether the head's Ray is not known, and something may run on this worker: all but what never was in Ray as far as
+/// anybody saw, and tells now that its Ray did not start yet.
+fn may_work_unseen(ray: Ray<'_>, member: &Member<'_>) -> bool {
+    let started = |report: &Report| report.ray_active && report.stage >= Stage::Starting;
+    let is_seen = member.joined_time.is_none() && member.is_recorded;
+    matches!(ray, Ray::Unknown { .. }) && !(is_seen && member.known_report().is_some_and(|report| !started(report)))
+}
+
 fn leave(planner: &Planner<'_>, ray: Ray<'_>, member: &Member<'_>, reason: &str) -> Leave {
     let timeout = planner.inputs.limits.ray.drain_timeout;
     if member.machine.state != InstanceState::Running {
@@ -124,8 +136,12 @@ fn leave(planner: &Planner<'_>, ray: Ray<'_>, member: &Member<'_>, reason: &str)
             )
         };
     }
-    // What cannot be drained goes in the end all the same: a person asked for fewer.
-    let in_vain = member.drain_fails.is_some_and(|at| planner.since(at) >= timeout);
+    // What cannot be drained goes in the end all the same: a person asked for fewer. While nobody was there to try, or
+    // nobody could, that did not fail (the status drops what Ray's silence interrupts).
+    let watched = planner.observed().ray.watched;
+    let in_vain = member
+        .drain_fails
+        .is_some_and(|at| planner.since(at).min(watched) >= timeout);
     match (ray, member.node) {
         (Ray::Known(_), Some(node)) if member.is_alive() && !in_vain => Leave::Drain(MachineStep::Drain {
             instance_id: member.machine.id.clone(),
@@ -134,8 +150,7 @@ fn leave(planner: &Planner<'_>, ray: Ray<'_>, member: &Member<'_>, reason: &str)
             deadline: timeout,
             reason: reason.to_owned(),
         }),
-        // Nothing runs on what is known never to have been in Ray.
-        (Ray::Unknown { .. }, _) if member.joined_time.is_some() || !member.is_recorded => {
+        _ if may_work_unseen(ray, member) => {
             let message = format!("{} goes once the Ray of its head is known again", member.machine.id);
             Leave::Wait(Reason::HeadUnknown, message, None)
         }

@@ -5,7 +5,10 @@ use super::{
     fleet::WORKER,
     scenario::{Scenario, group},
 };
-use crate::{ray::facts::Blindness, resources::instance::InstanceState};
+use crate::{
+    ray::{facts::Blindness, step::DRAIN_FAILED},
+    resources::instance::InstanceState,
+};
 
 /// A lab with four workers in Ray, the oldest first.
 fn lab_of_four() -> (Scenario, Vec<String>) {
@@ -129,6 +132,93 @@ fn what_never_was_in_ray_goes_although_the_head_is_unknown() {
     ask_for(&mut lab, 4);
     let done = lab.pass();
     assert!(done[0].starts_with(&format!("terminate {new}")), "{done:?}");
+}
+
+#[test]
+fn what_joins_unseen_may_work_and_is_drained_once_its_head_is_known_again() {
+    for unreachable in [false, true] {
+        let (mut lab, workers) = lab_of_four();
+        // The fifth boots while its head turns silent, and comes into Ray unseen.
+        ask_for(&mut lab, 5);
+        lab.settle();
+        lab.arrive();
+        lab.write();
+        let new = lab.live(WORKER).into_iter().find(|id| !workers.contains(id)).unwrap();
+        lab.ray.tokens.insert(new.clone());
+        lab.ray.unknown = Some(Blindness::Slow);
+        if unreachable {
+            lab.ray.unreachable.insert(new.clone());
+        }
+        lab.pass();
+        ask_for(&mut lab, 4);
+        assert_eq!(lab.pass_for(7200), Vec::<String>::new());
+        assert_eq!(lab.plan().waiting.last().unwrap().reason, Reason::HeadUnknown);
+        lab.cluster.groups.clear();
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "a group that left the spec");
+        lab.cluster.groups = vec![group("cpu", 4)];
+        lab.ray.unreachable.clear();
+        lab.ray.unknown = None;
+        let done = lab.pass_for(15);
+        assert!(done[0].starts_with(&format!("drain {new}")), "{done:?}");
+    }
+}
+
+/// Passes for so long in which every drain fails; the first line of what was planned last.
+fn fail_drains(lab: &mut Scenario, seconds: i64) -> String {
+    for _ in 0..seconds / 15 {
+        lab.now += jiff::SignedDuration::from_secs(15);
+        lab.look();
+        let planned = lab.lines();
+        if let Some(id) = planned.first().and_then(|line| line.strip_prefix("drain ")) {
+            let id = id.split(':').next().unwrap_or_default();
+            if !lab.observed.steps.contains_key(id) {
+                lab.note_step(id, DRAIN_FAILED);
+            }
+        }
+        lab.write();
+    }
+    lab.lines().into_iter().next().unwrap_or_default()
+}
+
+#[test]
+fn what_cannot_be_drained_is_terminated_after_a_drains_time_of_trying() {
+    let (mut lab, workers) = lab_of_four();
+    ask_for(&mut lab, 3);
+    assert!(fail_drains(&mut lab, 285).starts_with(&format!("drain {}", workers[3])));
+    // The controller is away for an hour: nobody tried.
+    lab.now += jiff::SignedDuration::from_hours(1);
+    lab.ray.watched_since = Some(lab.now);
+    assert!(fail_drains(&mut lab, 285).starts_with(&format!("drain {}", workers[3])));
+    assert!(fail_drains(&mut lab, 30).starts_with(&format!("terminate {}", workers[3])));
+}
+
+#[test]
+fn a_drain_that_failed_once_counts_neither_for_later_nor_while_nobody_can_be_drained() {
+    let later: [fn(&mut Scenario); 2] = [
+        |lab| {
+            ask_for(lab, 4);
+            lab.pass_for(3600);
+            ask_for(lab, 3);
+        },
+        |lab| {
+            lab.ray.unknown = Some(Blindness::Slow);
+            lab.pass_for(600);
+            lab.ray.unknown = None;
+        },
+    ];
+    for (case, later) in later.into_iter().enumerate() {
+        let (mut lab, workers) = lab_of_four();
+        lab.ray.busy.extend(workers.clone());
+        ask_for(&mut lab, 3);
+        fail_drains(&mut lab, 15);
+        assert_eq!(lab.observed.steps[&workers[3]].step, DRAIN_FAILED);
+        later(&mut lab);
+        let done = lab.pass_for(15);
+        assert!(
+            done[0].starts_with(&format!("drain {}", workers[3])),
+            "{case}: {done:?}"
+        );
+    }
 }
 
 #[test]

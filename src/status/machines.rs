@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use super::{StatusInputs, network::seen};
 use crate::{
-    api::{HeadStatus, Membership, PublicAddress, Revision, WorkerGroupStatus, WorkerStatus},
+    api::{HeadStatus, Membership, PublicAddress, Revision, StepStatus, WorkerGroupStatus, WorkerStatus},
     observe::Source,
     plan::{
         Finding, Outcome,
         failures::Trial,
         fleet::Fleet,
-        membership::{Member, Members},
+        membership::{Member, Members, Ray},
         revision::{made_from, of_head},
     },
+    ray::step::DRAIN_FAILED,
     resources::{
         head::choose,
         instance::{Instance, InstanceState},
@@ -131,9 +132,16 @@ pub(super) fn worker_groups(
         let count = |is: &dyn Fn(&Instance) -> bool| {
             u32::try_from(machines.iter().filter(|machine| is(machine)).count()).unwrap_or(u32::MAX)
         };
+        // Since when a drain fails counts while it is tried: not once nobody is to go any more, nor over a time in which
+        // nobody could be asked.
+        let is_tried = matches!(members.ray, Ray::Known(_)) && machines.len() > desired as usize;
+        let last_step = |machine: &Instance| {
+            let step = inputs.observed.steps.get(&machine.id);
+            step.filter(|step| is_tried || step.step != DRAIN_FAILED).cloned()
+        };
         let mut machines_told: Vec<WorkerStatus> = machines
             .iter()
-            .map(|machine| worker(inputs, machine, members))
+            .map(|machine| worker(machine, members, last_step(machine)))
             .collect();
         shorten(&mut machines_told);
         WorkerGroupStatus {
@@ -161,7 +169,7 @@ fn shorten(machines: &mut [WorkerStatus]) {
     }
 }
 
-fn worker(inputs: &StatusInputs<'_>, machine: &Instance, members: &Members<'_>) -> WorkerStatus {
+fn worker(machine: &Instance, members: &Members<'_>, last_step: Option<StepStatus>) -> WorkerStatus {
     let member = members.worker(&machine.id);
     WorkerStatus {
         instance_id: machine.id.clone(),
@@ -169,7 +177,7 @@ fn worker(inputs: &StatusInputs<'_>, machine: &Instance, members: &Members<'_>) 
         private_address: machine.private_address.clone(),
         ray: member.and_then(|worker| worker.membership),
         message: member.and_then(message),
-        last_step: inputs.observed.steps.get(&machine.id).cloned(),
+        last_step,
         host_key: member.and_then(|worker| worker.host_key.map(ToOwned::to_owned)),
         joined_time: member.and_then(|worker| worker.joined_time),
         missing_since: member.and_then(|worker| worker.missing_since),

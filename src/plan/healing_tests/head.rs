@@ -273,7 +273,11 @@ fn a_connection_that_breaks_while_the_machine_tells_of_itself_begins_no_ladder()
         lab.ray.unknown = Some(before.clone());
         assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{before:?}");
         lab.ray.unknown = Some(Blindness::Unreachable);
-        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{before:?}, then a broken one");
+        assert_eq!(
+            lab.pass_for(3600),
+            Vec::<String>::new(),
+            "{before:?}, then a broken one"
+        );
         // What is silent from then on has its own time.
         lab.ray.unreachable.insert(head(&lab));
         assert_eq!(lab.pass_for(600), Vec::<String>::new(), "{before:?}");
