@@ -86,6 +86,44 @@ async fn a_lost_worker_is_replaced_within_a_sweep() {
 }
 
 #[tokio::test]
+async fn the_console_of_a_worker_that_nothing_reaches_is_told_before_it_is_replaced() {
+    let scene = Scene::start_with(&["--lost-after=3s", "--heal-window=3s"]).await;
+    scene.space.ready_lab().await;
+    scene
+        .aws
+        .set(&json!({"consoles": {"*": "\u{1b}[1mlogin:\u{1b}[0m\r\nKernel panic - not syncing\r\n"}}));
+    let refused = json!({"action": "GetConsoleOutput", "kind": "error", "code": "UnauthorizedOperation"});
+    for is_refused in [false, true] {
+        if is_refused {
+            scene.aws.inject(&refused);
+        }
+        let lost = workers(&scene.aws).await.remove(0).id;
+        for trouble in [Trouble::Raylet, Trouble::SshClosed] {
+            scene.aws.light().trouble(&lost, trouble, Until::Replaced);
+        }
+        wait_for_machines(&scene.aws, "another worker", |all| {
+            all.len() == 3 && !ids(all).contains(&lost)
+        })
+        .await;
+        scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+        let reads = scene.aws.calls().into_iter();
+        let reads = reads.filter(|call| call.action == "GetConsoleOutput" && call.params["InstanceId"] == lost);
+        assert_eq!(reads.count(), 1, "is refused: {is_refused}");
+        let event = until("its end is told", PATIENCE, async || {
+            let events = scene.space.events().await;
+            let ended = |event: &&String| event.starts_with("InstancesTerminated") && event.contains(&lost);
+            events.iter().find(ended).cloned().ok_or_else(|| format!("{events:#?}"))
+        })
+        .await;
+        let said = "its console ends with: login: | Kernel panic - not syncing";
+        assert_eq!(event.contains(said), !is_refused, "{event}");
+    }
+    let events = scene.space.events().await;
+    let is_told = |event: &&String| event.starts_with("UnauthorizedOperation") && event.contains("read the console");
+    assert!(events.iter().any(|event| is_told(&event)), "{events:#?}");
+}
+
+#[tokio::test]
 async fn a_stopped_worker_is_started_again() {
     let scene = Scene::start().await;
     scene.space.ready_lab().await;

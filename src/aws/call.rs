@@ -117,6 +117,7 @@ calls! {
         DetachInternetGateway: Change,
         DisassociateAddress: Change,
         DisassociateRouteTable: Change,
+        GetConsoleOutput: Read,
         ImportKeyPair: Change,
         ModifySubnetAttribute: Change,
         ModifyVpcAttribute: Change,

@@ -49,7 +49,7 @@ impl fmt::Display for Effect {
             Self::Aws(Answer::Gone) => f.write_str("was gone already"),
             Self::Aws(Answer::LaunchedBefore) => f.write_str("was launched before"),
             Self::Machine(StepAnswer::Busy) => f.write_str("refused: it works"),
-            Self::Aws(Answer::Done | Answer::Bucket(_) | Answer::InTheWay(_))
+            Self::Aws(Answer::Done | Answer::Bucket(_) | Answer::Console(_) | Answer::InTheWay(_))
             | Self::Key(_)
             | Self::Kubernetes
             | Self::Machine(StepAnswer::Done) => f.write_str("done"),

@@ -45,7 +45,9 @@ impl Trial<'_> {
             let counted = before.map_or(&[][..], |before| &before.machines);
             !counted.contains(&member.machine.id)
         };
-        let new: Vec<&&Member<'_>> = failed.iter().filter(is_new).collect();
+        let mut new: Vec<&&Member<'_>> = failed.iter().filter(is_new).collect();
+        // The one that tells most comes last.
+        new.sort_by_key(|member| !member.is_silent() || member.machine.console.is_some());
         let machines = failed.iter().map(|member| member.machine.id.clone()).collect();
         match (new.last(), before) {
             (None, None) => None,
@@ -92,12 +94,16 @@ pub fn has_failed(member: &Member<'_>) -> bool {
     member.membership == Some(Membership::Lost) && member.never_joined()
 }
 
-/// What a machine that failed said.
+/// What a machine that failed said, over SSH or else on its console.
 #[must_use]
 pub fn words(member: &Member<'_>) -> String {
     let why = || match member.report {
         Some(Look::Unknown { message, .. }) => format!("it cannot be reached over SSH: {message}"),
         _ => "it cannot be reached over SSH".into(),
     };
-    member.words().unwrap_or_else(why)
+    let said = member.words().unwrap_or_else(why);
+    match member.console() {
+        Some(console) => format!("{said}; {console}"),
+        None => said,
+    }
 }

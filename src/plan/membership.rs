@@ -24,7 +24,7 @@ use crate::{
     },
     resources::{
         head::choose,
-        instance::{Instance, InstanceState},
+        instance::{Instance, InstanceState, console},
     },
 };
 
@@ -157,6 +157,19 @@ impl<'a> Member<'a> {
     #[must_use]
     pub fn known_report(&self) -> Option<&'a Report> {
         self.report.and_then(Look::known)
+    }
+
+    /// Whether SSH does not answer there: nobody reaches it, or it was not asked yet.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.known_report().is_none() && self.refusal().is_none()
+    }
+
+    /// What it wrote on its console, in words, if that was read and nothing else tells more.
+    #[must_use]
+    pub fn console(&self) -> Option<String> {
+        let lines = self.machine.console.as_ref().filter(|_| self.is_silent())?;
+        Some(console::words(lines))
     }
 
     /// Why SSH does not let the controller in, if so: no step mends that.

@@ -283,6 +283,9 @@ impl Scenario {
                     Answer::Launched(before)
                 }
             }
+            Change::Instance(InstanceChange::ReadConsole { id, .. }) => {
+                Answer::Console(self.ray.consoles.get(id).cloned().unwrap_or_default())
+            }
             Change::Instance(_) | Change::Tags(_) => Answer::Done,
             Change::Subnet(SubnetChange::Create { .. }) => Answer::CreatedIn {
                 id: self.id("subnet"),

@@ -50,6 +50,8 @@ pub(crate) struct RayModel {
     pub withhold_tokens: bool,
     /// Machines that are not known for this reason.
     pub refused: BTreeMap<String, Blindness>,
+    /// What machines wrote on their consoles.
+    pub consoles: BTreeMap<String, Vec<String>>,
     /// How far machines say that they are, if not as far as they are.
     pub stages: BTreeMap<String, Stage>,
     /// Restarts of the head's Ray.

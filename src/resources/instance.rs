@@ -2,6 +2,7 @@
 //!
 //! Which machines there should be is decided in [`super::head`] and [`super::workers`].
 
+pub mod console;
 pub(crate) mod launch;
 mod list;
 
@@ -103,6 +104,8 @@ pub struct Instance {
     pub state_reason: Option<String>,
     /// Whether one of EC2's status checks fails.
     pub impaired: bool,
+    /// Last lines of its console, if they were read: no sweep shows them.
+    pub console: Option<Vec<String>>,
     /// The client token of the launch that made it; it outlives the tags.
     pub client_token: Option<String>,
     /// Its tags; a terminated instance loses them.
@@ -220,6 +223,13 @@ pub enum InstanceChange {
         /// Why, for people.
         reason: String,
     },
+    /// Read the last lines of a machine's console.
+    ReadConsole {
+        /// Which.
+        id: String,
+        /// What stands there now, and not what did some minutes after its boot.
+        latest: bool,
+    },
     /// Terminate machines.
     Terminate {
         /// Which.
@@ -244,6 +254,7 @@ impl fmt::Display for InstanceChange {
                 launch.number
             ),
             Self::Start { ids, .. } => write!(f, "start {}", ids.join(", ")),
+            Self::ReadConsole { id, .. } => write!(f, "read the console of {id}"),
             Self::Reboot { ids, reason } => write!(f, "reboot {}: {reason}", ids.join(", ")),
             Self::Stop { ids, force, .. } => write!(
                 f,
@@ -268,6 +279,7 @@ impl ResourceChange for InstanceChange {
             Self::Start { .. } => AwsCall::StartInstances,
             Self::Stop { .. } => AwsCall::StopInstances,
             Self::Reboot { .. } => AwsCall::RebootInstances,
+            Self::ReadConsole { .. } => AwsCall::GetConsoleOutput,
             Self::Terminate { .. } => AwsCall::TerminateInstances,
         }
     }
@@ -279,6 +291,7 @@ impl ResourceChange for InstanceChange {
                 .group
                 .as_ref()
                 .map_or_else(|| "head".into(), |group| format!("group {group}")),
+            Self::ReadConsole { id, .. } => id.clone(),
             Self::Start { ids, .. }
             | Self::Stop { ids, .. }
             | Self::Reboot { ids, .. }
@@ -320,6 +333,11 @@ impl ResourceChange for InstanceChange {
                 }
             }
             Self::Reboot { .. } => {}
+            Self::ReadConsole { id, .. } => {
+                if let (Some(machine), Answer::Console(lines)) = (items.get_mut(id), answer) {
+                    machine.console = Some(lines.clone());
+                }
+            }
             Self::Terminate { ids, .. } if *answer == Answer::Gone => enter(
                 items,
                 ids,
@@ -368,6 +386,7 @@ impl InstanceChange {
                 let request = ec2.reboot_instances().set_instance_ids(Some(ids.clone())).send();
                 gate.send(self.call(), &subject, request).await.map(|_| Answer::Done)
             }
+            Self::ReadConsole { id, latest } => console::read(clients, id, *latest).await,
             Self::Terminate {
                 ids, absent_is_gone, ..
             } => {
@@ -405,6 +424,7 @@ pub(crate) fn sample(id: &str) -> Instance {
         transition_at: None,
         state_reason: None,
         impaired: false,
+        console: None,
         client_token: None,
         tags: Tags::new(),
     }

@@ -109,6 +109,8 @@ pub enum Answer {
     LaunchedBefore,
     /// What a bucket is, as far as it was looked at.
     Bucket(Box<bucket::Bucket>),
+    /// The last lines of a machine's console.
+    Console(Vec<String>),
     /// These are in the way, each with its id, for people.
     InTheWay(Vec<String>),
 }

@@ -41,7 +41,7 @@ pub(crate) fn plan<'a>(
         }
     }
     let mut missing = Vec::new();
-    let mut healing = Healing::of(members);
+    let mut healing = Healing::of(planner, members);
     for group in &cluster.groups {
         let machines = fleet.workers.get(&group.name).map_or(&[][..], Vec::as_slice);
         let lacking = tend(planner, group, machines, head, members, &mut healing);

@@ -41,6 +41,7 @@ impl State {
                 self.are(change, ids, &stoppable)
             }
             InstanceChange::Reboot { ids, .. } => self.are(change, ids, &[InstanceState::Running]),
+            InstanceChange::ReadConsole { .. } => Ok(Answer::Console(Vec::new())),
             InstanceChange::Terminate { .. } => Ok(Answer::Done),
         }
     }
@@ -154,6 +155,7 @@ impl State {
             transition_at: None,
             state_reason: None,
             impaired: false,
+            console: None,
             client_token: Some(token.to_owned()),
             tags: launch.tags.clone(),
         }
@@ -183,7 +185,7 @@ impl State {
             InstanceChange::Start { ids, .. } | InstanceChange::Stop { ids, .. } => {
                 self.settling.extend(ids.iter().map(|id| (id.clone(), at)));
             }
-            InstanceChange::Reboot { .. } => {}
+            InstanceChange::Reboot { .. } | InstanceChange::ReadConsole { .. } => {}
             InstanceChange::Terminate { ids, .. } => {
                 for id in ids {
                     self.settling.insert(id.clone(), at);

@@ -6,6 +6,10 @@
 //! the machine may be booting. A worker that never was in Ray is replaced once its join time is over, and what it said
 //! is kept first (see [`crate::plan::failures`]).
 //!
+//! What is about to be replaced and does not answer over SSH takes its cause with it. So the last lines of its console
+//! are read first, of a few machines, which is enough for a fault that they share; and once each, since what AWS
+//! refuses to show is no reason to keep it.
+//!
 //! A lost worker does no work for Ray, so that no step costs any. Where more than half of the workers are lost at once,
 //! their head or the network is the likelier cause, and they may all come back with it: then restarts and reboots go
 //! on, but at most a tenth of the workers, and one at the least, is being replaced at a time.
@@ -23,9 +27,14 @@ use crate::{
         membership::{Member, Members, Ray},
     },
     ray::step::{MachineStep, RESTART_RAY},
-    resources::instance::Instance,
+    resources::{
+        Change,
+        instance::{Instance, InstanceChange, console::has_latest},
+    },
 };
 
+/// Of how many machines of a cluster the console is read at a time.
+const CONSOLES: usize = 4;
 /// How soon after the status was written the next pass follows.
 const WRITTEN: Duration = Duration::from_secs(1);
 
@@ -33,23 +42,32 @@ const WRITTEN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Healing {
     replacements: usize,
+    /// How many consoles may still be read.
+    consoles: usize,
 }
 
 impl Healing {
     /// For all groups of a cluster.
-    pub(crate) fn of(members: &Members<'_>) -> Self {
+    pub(crate) fn of(planner: &Planner<'_>, members: &Members<'_>) -> Self {
+        let tried = members
+            .workers
+            .values()
+            .filter(|worker| was_console_tried(planner, worker));
+        let consoles = CONSOLES.saturating_sub(tried.count());
         let running = || members.workers.values().filter(|worker| worker.membership.is_some());
         let lost = running().filter(|worker| worker.missing_since.is_some() && !worker.never_joined());
         let all = running().count();
         if lost.count() * 2 <= all {
             return Self {
                 replacements: usize::MAX,
+                consoles,
             };
         }
         let on_the_way = members.workers.values();
         let on_the_way = on_the_way.filter(|worker| worker.never_joined() && !has_failed(worker));
         Self {
             replacements: (all / 10).max(1).saturating_sub(on_the_way.count()),
+            consoles,
         }
     }
 }
@@ -58,6 +76,8 @@ impl Healing {
 enum Rung {
     /// It is waited for, and why.
     Wait(Reason, String, Duration),
+    /// It never was in Ray, and what it said is to be written down before it goes.
+    NoteDown(String),
     RestartRay(String),
     Reboot(&'static str),
     /// It was in Ray once.
@@ -97,6 +117,13 @@ pub(crate) fn workers<'a>(
                 planner.check_in(check.max(WRITTEN));
                 waits.entry((reason, message)).or_default().push(&machine.id);
             }
+            Rung::NoteDown(message) => {
+                if let Some(member) = member {
+                    read_console(planner, healing, member);
+                }
+                planner.check_in(WRITTEN);
+                waits.entry((Reason::Joining, message)).or_default().push(&machine.id);
+            }
             Rung::RestartRay(reason) => {
                 let step = MachineStep::RestartRay {
                     instance_id: machine.id.clone(),
@@ -108,7 +135,12 @@ pub(crate) fn workers<'a>(
             Rung::GiveUp(reason) => replaced.push((*machine, reason)),
             Rung::Replace(reason) if healing.replacements > 0 => {
                 healing.replacements -= 1;
-                replaced.push((*machine, reason));
+                if member.is_some_and(|member| read_console(planner, healing, member)) {
+                    let message = format!("{reason}; it is replaced once its console is read");
+                    waits.entry((Reason::Healing, message)).or_default().push(&machine.id);
+                } else {
+                    replaced.push((*machine, with_console(reason, member)));
+                }
             }
             Rung::Replace(reason) => {
                 let message = format!("{reason}; most workers are lost at once, so they are replaced a few at a time");
@@ -224,5 +256,35 @@ fn give_up(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Rung {
         "never joined Ray, and is replaced once this is written down: {}",
         words(member)
     );
-    Rung::Wait(Reason::Joining, message, WRITTEN)
+    Rung::NoteDown(message)
+}
+
+/// Whether it was read, or refused, what this machine wrote on its console.
+fn was_console_tried(planner: &Planner<'_>, member: &Member<'_>) -> bool {
+    let is_refused = |change| planner.observed().refusals.contains_key(&Action::Aws(change).key());
+    member.machine.console.is_some() || is_refused(console_of(member))
+}
+
+fn console_of(member: &Member<'_>) -> Change {
+    Change::Instance(InstanceChange::ReadConsole {
+        id: member.machine.id.clone(),
+        latest: has_latest(&member.machine.instance_type),
+    })
+}
+
+/// Plans to read the console of a machine that is to go, if nothing else tells why; whether that has to be waited for.
+fn read_console(planner: &mut Planner<'_>, healing: &mut Healing, member: &Member<'_>) -> bool {
+    let is_wanted = member.is_silent() && healing.consoles > 0 && !was_console_tried(planner, member);
+    if is_wanted {
+        healing.consoles -= 1;
+        planner.change(Subject::Workers, console_of(member));
+    }
+    is_wanted
+}
+
+fn with_console(reason: String, member: Option<&Member<'_>>) -> String {
+    match member.and_then(Member::console) {
+        Some(said) => format!("{reason}; {said}"),
+        None => reason,
+    }
 }

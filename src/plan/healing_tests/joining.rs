@@ -1,7 +1,12 @@
 //! Workers that never were in Ray.
 
 use super::*;
-use crate::{api::Phase, resources::instance::InstanceState};
+use crate::{
+    api::Phase,
+    aws::ErrorClass,
+    observe::Refusal,
+    resources::{Kind, instance::InstanceState},
+};
 
 /// A lab whose new workers fail.
 fn failing_lab() -> Scenario {
@@ -125,4 +130,98 @@ fn a_thousand_workers_that_fail_fit_into_a_status() {
     let machines = &lab.observed.recorded.worker_groups[0].machines;
     let letters = |index: usize| machines[index].message.as_ref().unwrap().chars().count();
     assert_eq!((machines.len(), letters(0), letters(999)), (1000, 1200, 104));
+}
+
+/// A lab of so many workers that nothing reaches since their launch, the moment before they are given up.
+fn silent_lab(replicas: u32) -> Scenario {
+    let mut lab = Scenario::lab();
+    lab.limits.launch_cap_factor = 100;
+    lab.cluster.groups[0].replicas = replicas;
+    lab.settle();
+    lab.ray.unreachable = lab.live(WORKER).into_iter().collect();
+    lab.run();
+    lab.pass();
+    assert_eq!(lab.pass_for(585), Vec::<String>::new());
+    lab
+}
+
+#[test]
+fn what_a_silent_worker_wrote_on_its_console_is_kept_before_it_goes() {
+    for (instance_type, latest) in [("t2.medium", false), ("m5.large", true)] {
+        let mut lab = silent_lab(1);
+        let gone = worker(&lab);
+        lab.machine_mut(&gone).instance_type = instance_type.into();
+        lab.ray.consoles.insert(
+            gone.clone(),
+            vec!["Cannot open root device".into(), "Kernel panic".into()],
+        );
+        lab.now += jiff::SignedDuration::from_secs(15);
+        let key = format!("ReadConsole {{ id: \"{gone}\", latest: {latest} }}");
+        let asked = format!("{:?}", lab.plan().actions);
+        assert!(asked.contains(&key), "{asked}");
+        assert_eq!(
+            lab.pass(),
+            [format!("read the console of {gone}")],
+            "once, and it is written down first"
+        );
+        let said =
+            "it cannot be reached over SSH: no answer; its console ends with: Cannot open root device | Kernel panic";
+        let failures = lab.observed.recorded.worker_groups[0].failures.clone().unwrap();
+        assert_eq!((failures.count, failures.message.as_str()), (1, said));
+        let done = lab.pass_for(15);
+        let reason = format!("never joined Ray within 600 s: {said}");
+        assert_eq!(done[0], format!("terminate {gone}: {reason}"));
+    }
+}
+
+#[test]
+fn a_console_that_aws_does_not_show_is_no_reason_to_wait() {
+    for class in [ErrorClass::Terminal, ErrorClass::Throttled, ErrorClass::Retryable] {
+        let mut lab = silent_lab(1);
+        let gone = worker(&lab);
+        lab.now += jiff::SignedDuration::from_secs(15);
+        let [asked] = &lab.plan().actions[..] else {
+            panic!("{:?}", lab.lines())
+        };
+        let refusal = Refusal {
+            class,
+            kind: Kind::Instance,
+            code: "UnauthorizedOperation".into(),
+            message: "no".into(),
+            times: 1,
+            until: lab.now + jiff::SignedDuration::from_hours(1),
+        };
+        lab.observed.refusals.insert(asked.key(), refusal);
+        assert_eq!(lab.pass(), Vec::<String>::new(), "{class:?}");
+        assert_eq!(
+            reason(&lab, Subject::Workers),
+            Some(Reason::MachinesPending),
+            "{class:?}"
+        );
+        let done = lab.pass_for(15);
+        assert!(
+            done[0].starts_with(&format!("terminate {gone}: never joined")),
+            "{done:?}"
+        );
+    }
+}
+
+#[test]
+fn of_many_silent_workers_a_few_consoles_are_read() {
+    let mut lab = silent_lab(20);
+    let done = lab.pass_for(15);
+    assert!(done.iter().all(|line| line.starts_with("read the console")), "{done:?}");
+    assert_eq!(done.len(), 4);
+    let failures = lab.observed.recorded.worker_groups[0].failures.clone().unwrap();
+    assert_eq!(failures.count, 20);
+    assert!(
+        failures.message.ends_with("its console shows nothing"),
+        "{}",
+        failures.message
+    );
+    let done = lab.pass_for(15);
+    assert!(
+        !done.iter().any(|line| line.starts_with("read the console")),
+        "{done:?}"
+    );
 }

@@ -77,6 +77,21 @@ fn a_worker_that_cannot_be_reached_is_rebooted_after_a_window() {
 }
 
 #[test]
+fn the_console_of_a_lost_worker_that_nothing_reaches_is_read_before_it_is_replaced() {
+    let mut lab = joined_lab();
+    let lost = worker(&lab);
+    lab.ray.unreachable.insert(lost.clone());
+    lab.ray.consoles.insert(lost.clone(), vec!["Out of memory".into()]);
+    let done = lab.pass_for(600);
+    let at = |line: &str| done.iter().position(|done| done.starts_with(line));
+    let read = at(&format!("read the console of {lost}"));
+    let replaced = at(&format!(
+        "terminate {lost}: did not come back into Ray after a reboot; its console ends with: Out of memory"
+    ));
+    assert!(at(&format!("reboot {lost}")) < read && read < replaced, "{done:?}");
+}
+
+#[test]
 fn what_ec2_says_needs_no_ladder() {
     let mut lab = joined_lab();
     let gone = worker(&lab);
@@ -101,8 +116,9 @@ fn a_worker_that_fails_ec2s_checks_is_told_while_it_works_and_healed_once_it_doe
     assert_eq!(lab.pass_for(30), [reboot]);
     assert_eq!(lab.pass_for(150), Vec::<String>::new(), "the reboot has its time");
     let done = lab.pass_for(30);
-    let replaced = format!("terminate {impaired}: fails EC2's status checks, and is not in Ray after a reboot");
-    assert_eq!(done[0], replaced, "{done:?}");
+    assert_eq!(done[0], format!("read the console of {impaired}"), "{done:?}");
+    let replaced = format!("terminate {impaired}: fails EC2's status checks, and is not in Ray after a reboot; ");
+    assert!(done[1].starts_with(&replaced), "{done:?}");
     lab.pass_for(30);
     assert_eq!(lab.observed.recorded.phase, Some(Phase::Ready));
 }

@@ -115,6 +115,7 @@ pub(super) fn from_sdk(instance: &aws_sdk_ec2::types::Instance) -> Option<Instan
         transition_at: instance.state_transition_reason().and_then(transition_time),
         state_reason: state_reason.map(ToOwned::to_owned),
         impaired: false,
+        console: None,
         client_token: instance
             .client_token()
             .filter(|token| !token.is_empty())

@@ -22,6 +22,8 @@ class Settings:
     patience_seconds: float = 20.0
     #: How long after a boot GetConsoleOutput shows what the machine says, unless it asks for the latest.
     console_seconds: float = 120.0
+    #: What instances say on their consoles where they are records only, by id, or by `*` for all that are not listed.
+    consoles: dict[str, str] = field(default_factory=dict)
     #: How long a terminated instance is still described (about an hour on AWS).
     forget_terminated_seconds: float = 60.0
     #: EC2 describes answer with the state of this many seconds ago.

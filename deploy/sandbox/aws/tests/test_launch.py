@@ -234,3 +234,14 @@ def test_the_latest_console_output_is_for_nitro(ec2: Any, launch: Launch) -> Non
     assert refused(ec2.get_console_output, InstanceId=xen, Latest=True) == "UnsupportedOperation"
     assert ec2.get_console_output(InstanceId=nitro, Latest=True)["InstanceId"] == nitro
     assert ec2.get_console_output(InstanceId=xen)["InstanceId"] == xen
+
+
+def test_what_a_record_says_on_its_console_is_set(standin: StandIn, ec2: Any, launch: Launch) -> None:
+    [one], [other] = launch(), launch()
+
+    def said(machine: str) -> str:
+        return ec2.get_console_output(InstanceId=machine).get("Output", "")
+
+    assert said(one) == ""
+    standin.settings(consoles={one: "Kernel panic\n", "*": "x" * 70000})
+    assert (said(one), len(said(other))) == ("Kernel panic\n", 64 * 1024)
