@@ -6,7 +6,11 @@ mod kubernetes;
 mod outcome;
 mod state;
 
-use std::{collections::BTreeSet, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use futures::{
     StreamExt,
@@ -20,9 +24,10 @@ use tracing::{debug, info, warn};
 
 pub use kubernetes::{Kubernetes, KubernetesError};
 pub use outcome::{Effect, Failure, Interruption, Outcome, Performed};
-use state::{State, steps_of};
+use state::{RECORD_STEPS, State};
 
 use crate::{
+    api::StepStatus,
     aws::{Aws, AwsError, ErrorClass, Image},
     controller::events::Event,
     memory::{Memory, RetryDelays},
@@ -98,6 +103,8 @@ impl fmt::Debug for Execution<'_> {
 /// What comes in while an execution runs.
 enum Arrival {
     Performed(Performed),
+    /// Steps that are about to be taken were written down, or could not be.
+    Recorded(BTreeMap<String, StepStatus>, Result<(), KubernetesError>),
     Fact(Fact),
 }
 
@@ -118,6 +125,7 @@ impl<'a> Execution<'a> {
             performed: Vec::new(),
             interrupted: None,
             told: BTreeSet::new(),
+            recorded: BTreeMap::new(),
             observed,
         };
         let mut arrivals: FuturesUnordered<BoxFuture<'a, Arrival>> = lookups
@@ -140,11 +148,16 @@ impl<'a> Execution<'a> {
             let now_planned = plan(&state.observed, self.clock.now());
             if state.interrupted.is_none() {
                 self.tell_findings(&now_planned, &mut state);
+                // Written down first: whatever becomes of this process, none is taken twice within its time.
+                if let Some(steps) = state.unrecorded(&now_planned, self.clock.now()) {
+                    state.in_flight.insert(RECORD_STEPS.into());
+                    arrivals.push(self.record(steps));
+                }
                 for action in &now_planned.actions {
                     if state.in_flight.len() >= self.bounds.width {
                         break;
                     }
-                    if state.may_start(action) {
+                    if state.may_start(action) && state.is_recorded(action) {
                         debug!(%action, "start");
                         state.in_flight.insert(action.key());
                         let ledger = self.ledger_after(action, &state.observed.ledger);
@@ -166,6 +179,16 @@ impl<'a> Execution<'a> {
                 Some(arrival) = arrivals.next() => match arrival {
                     Arrival::Fact(fact) => state.learn(fact),
                     Arrival::Performed(performed) => self.enter(performed, &mut state, memory),
+                    Arrival::Recorded(steps, Ok(())) => state.enter_record(steps),
+                    Arrival::Recorded(steps, Err(error)) => {
+                        state.in_flight.remove(RECORD_STEPS);
+                        let at = Instant::now();
+                        let untaken = now_planned.actions.iter().filter(|action| state.is_of(action, &steps));
+                        for action in untaken.cloned().collect::<Vec<_>>() {
+                            let result = Err(Failure::Kubernetes(error.clone()));
+                            self.enter(Performed { action, at, result }, &mut state, memory);
+                        }
+                    }
                 },
                 () = self.stop.cancelled(), if state.interrupted.is_none() => {
                     state.interrupted = Some(Interruption::Stopped);
@@ -209,15 +232,7 @@ impl<'a> Execution<'a> {
 
     fn perform(&self, action: Action, ledger: Option<Ledger>) -> BoxFuture<'a, Arrival> {
         let (aws, kubernetes, hands) = (self.aws, self.kubernetes, self.hands);
-        let steps = steps_of(&action, self.clock.now());
         async move {
-            // Written down first: whatever becomes of this process, none is taken twice within its time.
-            if !steps.is_empty()
-                && let Err(error) = kubernetes.record_steps(&steps).await
-            {
-                let (at, result) = (Instant::now(), Err(Failure::from(error)));
-                return Arrival::Performed(Performed { action, at, result });
-            }
             let result = match &action {
                 Action::Aws(change) => aws.apply(change).await.map(Effect::Aws).map_err(Failure::from),
                 Action::Machine(step) => hands.perform(step).await.map(Effect::Machine).map_err(Failure::from),
@@ -232,6 +247,15 @@ impl<'a> Execution<'a> {
             };
             let at = Instant::now();
             Arrival::Performed(Performed { action, at, result })
+        }
+        .boxed()
+    }
+
+    fn record(&self, steps: BTreeMap<String, StepStatus>) -> BoxFuture<'a, Arrival> {
+        let kubernetes = self.kubernetes;
+        async move {
+            let result = kubernetes.record_steps(&steps).await;
+            Arrival::Recorded(steps, result)
         }
         .boxed()
     }
@@ -260,6 +284,7 @@ impl<'a> Execution<'a> {
         let Performed { action, at, result } = &performed;
         let key = action.key();
         state.in_flight.remove(&key);
+        state.forget_record(action);
         match result {
             Ok(effect) => {
                 info!(%action, %effect, "done");
@@ -280,6 +305,9 @@ impl<'a> Execution<'a> {
                     state.interrupted = Some(Interruption::Stopped);
                 } else {
                     warn!(%action, %error, class = ?error.class, "refused");
+                }
+                if error.may_be_done() {
+                    state.fail(action, self.clock.now());
                 }
                 if let Action::Aws(change) = action {
                     self.settle_launch(change, Err(error), state);

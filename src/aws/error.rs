@@ -50,7 +50,17 @@ impl AwsError {
     /// Whether the same call fails until a person acts.
     #[must_use]
     pub fn needs_person(&self) -> bool {
-        self.class == ErrorClass::Terminal || [CREDENTIALS, UNKNOWN_HOST].contains(&self.code.as_str())
+        self.class == ErrorClass::Terminal || self.is_undelivered()
+    }
+
+    /// Whether the call may be carried out all the same: no answer tells that it was not.
+    #[must_use]
+    pub fn may_be_done(&self) -> bool {
+        self.class == ErrorClass::Retryable && !self.is_undelivered()
+    }
+
+    fn is_undelivered(&self) -> bool {
+        [CREDENTIALS, UNKNOWN_HOST].contains(&self.code.as_str())
     }
 }
 

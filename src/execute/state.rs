@@ -8,13 +8,21 @@ use super::{Effect, Fact, Interruption, Performed};
 use crate::{
     api::StepStatus,
     observe::{Observed, Source},
-    plan::Action,
+    plan::{Action, Plan},
     ray::step::{DRAIN, DRAIN_FAILED, MachineStep, StepAnswer},
     resources::{
         Change,
         instance::{InstanceChange, REBOOT},
     },
 };
+
+/// The key of the write that records steps: they are written down together, one write at a time, since each is one of
+/// the whole status.
+pub(super) const RECORD_STEPS: &str = "record steps";
+
+/// How many machines' steps are written down at a time, more than are taken side by side: a process that ends before it
+/// has taken them leaves the rest to the next step of their ladder.
+const RECORDED_AT_ONCE: usize = 64;
 
 /// Where an execution stands.
 pub(super) struct State {
@@ -25,6 +33,8 @@ pub(super) struct State {
     pub(super) interrupted: Option<Interruption>,
     /// Ids of what was told to differ, and how.
     pub(super) told: BTreeSet<(String, String)>,
+    /// Steps that stand in the status and were not taken yet, by instance id.
+    pub(super) recorded: BTreeMap<String, StepStatus>,
     pub(super) observed: Observed,
 }
 
@@ -32,6 +42,51 @@ impl State {
     pub(super) fn may_start(&self, action: &Action) -> bool {
         let key = action.key();
         !self.in_flight.contains(&key) && !self.failed.contains(&key) && !self.was_in_vain(action)
+    }
+
+    /// Whether the steps that an action is stand in the status.
+    pub(super) fn is_recorded(&self, action: &Action) -> bool {
+        let of_action = named_steps(action);
+        of_action
+            .iter()
+            .all(|(id, name)| self.recorded.get(*id).is_some_and(|step| step.step == *name))
+    }
+
+    /// What is to be written down before more of the plan can be done; `None`: nothing, or not now.
+    pub(super) fn unrecorded(&self, plan: &Plan, now: Timestamp) -> Option<BTreeMap<String, StepStatus>> {
+        if self.in_flight.contains(RECORD_STEPS) {
+            return None;
+        }
+        let mut steps = BTreeMap::new();
+        for action in &plan.actions {
+            if steps.len() >= RECORDED_AT_ONCE {
+                break;
+            }
+            if !named_steps(action).is_empty() && self.may_start(action) && !self.is_recorded(action) {
+                steps.extend(steps_of(action, now));
+            }
+        }
+        (!steps.is_empty()).then_some(steps)
+    }
+
+    /// Whether an action is one of these steps.
+    pub(super) fn is_of(&self, action: &Action, steps: &BTreeMap<String, StepStatus>) -> bool {
+        let of_action = named_steps(action);
+        let mut named = of_action.iter();
+        named.any(|(id, name)| steps.get(*id).is_some_and(|step| step.step == *name)) && self.may_start(action)
+    }
+
+    /// These steps stand in the status now.
+    pub(super) fn enter_record(&mut self, steps: BTreeMap<String, StepStatus>) {
+        self.in_flight.remove(RECORD_STEPS);
+        self.recorded.extend(steps);
+    }
+
+    /// An action was tried: the next of its kind is another step.
+    pub(super) fn forget_record(&mut self, action: &Action) {
+        for (id, _) in named_steps(action) {
+            self.recorded.remove(id);
+        }
     }
 
     /// Whether this very action was already carried out twice with the same answer: only another look at AWS can tell
@@ -94,8 +149,8 @@ impl State {
         }
     }
 
-    /// Notes a step that could not be done on its machine. A restart may have been begun, and counts; a drain is tried
-    /// again, and since when it fails is kept.
+    /// Notes a step that could not be done on its machine, or whose answer was lost. A restart or a reboot may have been
+    /// begun, and counts; a drain is tried again, and since when it fails is kept.
     pub(super) fn fail(&mut self, action: &Action, now: Timestamp) {
         let steps = &mut self.observed.steps;
         steps.extend(steps_of(action, now));
@@ -107,17 +162,21 @@ impl State {
     }
 }
 
-/// The steps of a ladder that an action is: those that end what runs on a machine.
-pub(super) fn steps_of(action: &Action, now: Timestamp) -> BTreeMap<String, StepStatus> {
+/// The steps of a ladder that an action is: those that end what runs on a machine. By instance id.
+fn named_steps(action: &Action) -> Vec<(&str, &'static str)> {
     match action {
-        Action::Machine(step @ MachineStep::RestartRay { instance_id, .. }) => {
-            BTreeMap::from([(instance_id.clone(), taken(step.name(), now))])
-        }
+        Action::Machine(step @ MachineStep::RestartRay { instance_id, .. }) => vec![(instance_id, step.name())],
         Action::Aws(Change::Instance(InstanceChange::Reboot { ids, .. })) => {
-            ids.iter().map(|id| (id.clone(), taken(REBOOT, now))).collect()
+            ids.iter().map(|id| (id.as_str(), REBOOT)).collect()
         }
-        _ => BTreeMap::new(),
+        _ => Vec::new(),
     }
+}
+
+/// The same as they stand in a status.
+fn steps_of(action: &Action, now: Timestamp) -> BTreeMap<String, StepStatus> {
+    let steps = named_steps(action).into_iter();
+    steps.map(|(id, name)| (id.to_owned(), taken(name, now))).collect()
 }
 
 fn drain_of(action: &Action, name: &str, now: Timestamp) -> Option<(String, StepStatus)> {

@@ -316,6 +316,66 @@ async fn a_step_of_a_ladder_is_written_down_and_then_taken_once() {
 }
 
 #[tokio::test]
+async fn a_step_whose_answer_is_lost_counts_as_taken_and_one_that_is_refused_does_not() {
+    let line = "reboot i-1: it is silent";
+    for (class, counts) in [(ErrorClass::Retryable, true), (ErrorClass::Throttled, false)] {
+        let bench = Bench::new(FakeAws::refusing(&[(line, class)]));
+        let once = |observed: &Observed, now: Timestamp| {
+            let mut plan = reboot_plan(observed, now);
+            plan.actions
+                .retain(|action| !observed.refusals.contains_key(&action.key()));
+            plan
+        };
+        let outcome = bench.run(Observed::default(), once).await;
+        assert_eq!(bench.aws.log(), [line], "{class:?}");
+        assert_eq!(outcome.observed.steps.contains_key("i-1"), counts, "{class:?}");
+        assert!(outcome.plan.actions.is_empty(), "{class:?}");
+    }
+}
+
+/// A plan that restarts the Ray of many machines, each once.
+fn restart_plan(observed: &Observed, _: Timestamp) -> Plan {
+    let lost = (0..400).map(|number| format!("i-{number:03}"));
+    let restart = |instance_id: String| {
+        let reason = "it is lost".into();
+        Action::Machine(MachineStep::RestartRay { instance_id, reason })
+    };
+    Plan {
+        actions: lost
+            .filter(|id| !observed.steps.contains_key(id))
+            .map(restart)
+            .collect(),
+        ..Plan::default()
+    }
+}
+
+#[tokio::test]
+async fn the_steps_on_many_machines_are_written_down_in_a_few_writes_each_before_it_is_taken() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let outcome = bench.run(Observed::default(), restart_plan).await;
+    assert_eq!((outcome.observed.steps.len(), outcome.performed.len()), (400, 400));
+    let written = bench.kubernetes.steps.lock().unwrap();
+    assert!(written.len() <= 10, "{} writes", written.len());
+    let all: BTreeSet<&String> = written.iter().flat_map(BTreeMap::keys).collect();
+    assert_eq!(all.len(), 400);
+}
+
+#[tokio::test]
+async fn what_was_written_down_and_not_taken_before_the_end_is_no_step() {
+    let bench = Bench::new(FakeAws::refusing(&[]));
+    let stopped = |observed: &Observed, now: Timestamp| {
+        if !observed.steps.is_empty() {
+            bench.stop.cancel();
+        }
+        restart_plan(observed, now)
+    };
+    let outcome = bench.run(Observed::default(), stopped).await;
+    let (taken, written) = (outcome.performed.len(), bench.kubernetes.steps.lock().unwrap()[0].len());
+    assert_eq!(outcome.observed.steps.len(), taken);
+    assert!(0 < taken && taken < written, "{taken} of {written}");
+}
+
+#[tokio::test]
 async fn a_step_that_cannot_be_written_down_is_not_taken() {
     let bench = Bench::new(FakeAws::refusing(&[]));
     *bench.kubernetes.fails.lock().unwrap() = Some(KubernetesError::Conflict("it".into()));
