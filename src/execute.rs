@@ -293,6 +293,7 @@ impl<'a> Execution<'a> {
                         memory.performed(&key, change.clone(), answer.clone(), *at);
                         self.settle_launch(change, Ok(answer), state);
                     }
+                    (Action::MarkStopped(mark), _) => memory.marked(mark.stopped.as_deref()),
                     _ => memory.succeeded(&key),
                 }
                 state.fold(action, effect, self.clock.now());

@@ -66,6 +66,8 @@ pub struct Memory {
     last_unanswered: Option<Instant>,
     /// The spec that the refusals are about.
     generation: i64,
+    /// Why the cluster is down, as this process wrote it into the annotation last.
+    mark: Option<String>,
 }
 
 impl Memory {
@@ -91,6 +93,7 @@ impl Memory {
             last_launch: landed,
             last_unanswered: Some(landed),
             generation: 0,
+            mark: None,
         }
     }
 
@@ -102,6 +105,17 @@ impl Memory {
             let unseen = &self.unseen;
             self.refusals.retain(|key, _| unseen.contains_key(key));
         }
+    }
+
+    /// This process wrote, or with `None` removed, the annotation that says why the cluster is down.
+    pub fn marked(&mut self, mark: Option<&str>) {
+        self.mark = mark.map(ToOwned::to_owned);
+    }
+
+    /// See [`Self::marked`].
+    #[must_use]
+    pub fn mark(&self) -> Option<&str> {
+        self.mark.as_deref()
     }
 
     /// AWS took a change. `key` is the action's.

@@ -133,6 +133,8 @@ pub struct Observed {
     pub recorded: RayClusterStatus,
     /// Value of the annotation `rayward.dev/stopped`.
     pub stopped: Option<String>,
+    /// Whether this very process wrote [`Self::stopped`].
+    pub is_own_mark: bool,
     /// Whether the object carries our finalizer.
     pub has_finalizer: bool,
     /// Live things that carry the name of this cluster and another uid, as after a restored backup. Ids.

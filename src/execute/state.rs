@@ -134,6 +134,7 @@ impl State {
             }
             (Action::MarkStopped(mark), _) => {
                 observed.stopped.clone_from(&mark.stopped);
+                observed.is_own_mark = mark.stopped.is_some();
                 observed.wishes.wake_handled.clone_from(&mark.wake_handled);
             }
             // The record of launches is entered by whoever knows the window.

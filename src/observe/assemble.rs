@@ -81,6 +81,7 @@ pub fn observe(facts: Facts<'_>) -> Observed {
             last: status.last_launch,
             held_until: status.launches_held_until,
         },
+        is_own_mark: facts.kube.stopped.is_some() && facts.kube.stopped.as_deref() == facts.memory.mark(),
         stopped: facts.kube.stopped,
         has_finalizer: facts.kube.has_finalizer,
         predecessors: facts.snapshot.predecessors(id),

@@ -94,7 +94,7 @@ pub struct Verdict {
     pub message: String,
 }
 
-/// Whether the decision to stop a cluster still holds that was written down and not acted upon.
+/// Whether the decision to stop a cluster holds that was written down and not acted upon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Confirmation {
     /// It does.
@@ -114,16 +114,19 @@ pub(super) fn while_down(observed: &Observed) -> Idleness {
     }
 }
 
-/// Looks once more at a cluster that was to be stopped some time ago.
+/// Judges a cluster anew that this process has marked and whose head still runs: the mark took its time, and so does
+/// AWS where it refuses.
 pub(super) fn confirm(planner: &mut Planner<'_>, fleet: &Fleet<'_>, cause: Cause) -> Confirmation {
-    let usage = usage(planner, fleet);
-    match (cause, usage) {
-        (Cause::RayUnknown, Usage::Unknown(_)) | (_, Usage::Idle { is_fresh: true, .. }) => Confirmation::Holds,
-        (_, Usage::Idle { .. }) => {
-            planner.look_once_more();
-            Confirmation::Pending
-        }
-        (_, Usage::Unknown(dark)) if dark.is_unlooked && dark.since < FIRST_LOOK => {
+    match judge(planner, fleet) {
+        Judgement::Unused {
+            judged,
+            cause: found,
+            is_fresh,
+        } if judged.is_due && found == cause => {
+            planner.plan.idle = Some(judged.idleness);
+            if is_fresh {
+                return Confirmation::Holds;
+            }
             planner.look_once_more();
             Confirmation::Pending
         }
@@ -133,29 +136,67 @@ pub(super) fn confirm(planner: &mut Planner<'_>, fleet: &Fleet<'_>, cause: Cause
 
 /// Judges the use of a cluster that is to be up; `true`: it is to go down now, and nothing else is planned for it.
 pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
-    let head = choose(&fleet.heads).0;
-    let head = head.filter(|head| head.state == InstanceState::Running);
-    let times = Times::new(planner, head);
-    let Some(head) = head else {
-        planner.plan.idle = Some(times.not_up());
-        return false;
-    };
-    match usage(planner, fleet) {
-        Usage::InUse { signals, details } => {
-            let (idleness, again) = times.in_use(signals, &details);
+    match judge(planner, fleet) {
+        Judgement::Unused {
+            judged,
+            cause,
+            is_fresh,
+        } => planner.take(judged, cause, is_fresh),
+        Judgement::Used { idleness, again } => {
             planner.check_in(again);
             planner.plan.idle = Some(idleness);
             false
         }
-        Usage::Unknown(dark) if dark.is_unlooked && dark.since < FIRST_LOOK && times.is_judged() => {
-            // What the last process saw stands until this one has looked.
-            planner.check_in(FIRST_LOOK);
+        Judgement::Stands { again } => {
+            planner.check_in(again);
             false
         }
-        Usage::Unknown(dark) => {
-            let judged = times.unknown(head, &dark);
-            planner.take(judged, Cause::RayUnknown, true)
+        Judgement::NotUp(idleness) => {
+            planner.plan.idle = Some(idleness);
+            false
         }
+    }
+}
+
+/// What is to be said of the use of a cluster now.
+enum Judgement {
+    /// There is no head that could be used.
+    NotUp(Idleness),
+    /// Something uses it; judged again after this while.
+    Used { idleness: Idleness, again: Duration },
+    /// What was said before stands for this while.
+    Stands { again: Duration },
+    /// Nobody is seen using it.
+    Unused {
+        judged: Judged,
+        /// For which it goes down.
+        cause: Cause,
+        /// Whether what was seen is so young that a cluster may be stopped upon it.
+        is_fresh: bool,
+    },
+}
+
+fn judge(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Judgement {
+    let head = choose(&fleet.heads).0;
+    let head = head.filter(|head| head.state == InstanceState::Running);
+    let times = Times::new(planner, head);
+    let Some(head) = head else {
+        return Judgement::NotUp(times.not_up());
+    };
+    match usage(planner, fleet) {
+        Usage::InUse { signals, details } => {
+            let (idleness, again) = times.in_use(signals, &details);
+            Judgement::Used { idleness, again }
+        }
+        // What the last process saw stands until this one has looked.
+        Usage::Unknown(dark) if dark.is_unlooked && dark.since < FIRST_LOOK && times.is_judged() => {
+            Judgement::Stands { again: FIRST_LOOK }
+        }
+        Usage::Unknown(dark) => Judgement::Unused {
+            judged: times.unknown(head, &dark),
+            cause: Cause::RayUnknown,
+            is_fresh: true,
+        },
         Usage::Idle { age, is_fresh } => {
             let is_starting = fleet.all().any(|machine| machine.state == InstanceState::Pending);
             let mut judged = times.idle(age);
@@ -164,7 +205,11 @@ pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
                 IdleAction::Terminate => Cause::IdleTerminated,
                 IdleAction::Stop | IdleAction::None => Cause::Idle,
             };
-            planner.take(judged, cause, is_fresh)
+            Judgement::Unused {
+                judged,
+                cause,
+                is_fresh,
+            }
         }
     }
 }
@@ -257,7 +302,8 @@ impl<'a> Times<'a> {
                     condition.message.clone(),
                 )
             }),
-            is_waking: matches!(recorded.phase, Some(Phase::Suspended | Phase::Suspending)),
+            is_waking: observed.stopped.is_none()
+                && matches!(recorded.phase, Some(Phase::Suspended | Phase::Suspending)),
             launched_at: head.map(|head| head.launched_at),
         }
     }

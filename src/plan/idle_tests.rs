@@ -140,6 +140,13 @@ impl Lab {
     fn away_for(&mut self, minutes: i64) {
         self.advance(minutes * 60);
         self.idle_for = None;
+        self.scenario.observed.is_own_mark = false;
+    }
+
+    /// The annotation says so, as another process or a person wrote it.
+    fn is_marked(&mut self, mark: &str) {
+        self.scenario.observed.stopped = Some(mark.into());
+        self.scenario.observed.is_own_mark = false;
     }
 
     fn uses(&mut self, signal: Signal) {

@@ -263,6 +263,7 @@ impl Scenario {
             Action::RemoveFinalizer => self.observed.has_finalizer = false,
             Action::MarkStopped(mark) => {
                 self.observed.stopped.clone_from(&mark.stopped);
+                self.observed.is_own_mark = mark.stopped.is_some();
                 self.observed.wishes.wake_handled.clone_from(&mark.wake_handled);
             }
         }

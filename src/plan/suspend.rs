@@ -1,8 +1,6 @@
 //! Down by wish: all machines stopped or terminated, everything else kept; and up again. Why a cluster is down stands
 //! in an annotation, written before the first machine goes and removed before the first one comes.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 
 use super::{
@@ -12,6 +10,7 @@ use super::{
     idle::{self, Confirmation},
 };
 use crate::{
+    api::IdleAction,
     observe::Observed,
     resources::{
         instance::{Instance, InstanceState},
@@ -19,10 +18,6 @@ use crate::{
     },
     validate::ValidCluster,
 };
-
-/// How long after the mark was written its decision holds while no machine was stopped yet; after that it is made
-/// again, since somebody may have come back.
-const DECISION_HOLDS: Duration = Duration::from_mins(1);
 
 macro_rules! causes {
     ($($(#[$doc:meta])* $Cause:ident,)*) => {
@@ -122,12 +117,19 @@ pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
         planner.mark_stopped(cause, cause.words());
         return true;
     };
-    if cause != Cause::Suspended && at.is_some_and(|at| !has_begun(planner, fleet, at)) {
-        match idle::confirm(planner, fleet, cause) {
+    if cause != Cause::Suspended {
+        let confirmation = if !observed.is_own_mark && is_obsolete(planner, fleet, cause, at) {
+            Confirmation::Refuted
+        } else if head_runs(fleet) {
+            idle::confirm(planner, fleet, cause)
+        } else {
+            Confirmation::Holds
+        };
+        match confirmation {
             Confirmation::Holds => {}
             Confirmation::Pending => return true,
             Confirmation::Refuted => {
-                unmark(planner, "it was not stopped yet, and is to be judged anew");
+                unmark(planner, "it was not stopped, and is judged anew");
                 return true;
             }
         }
@@ -140,14 +142,17 @@ pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
     true
 }
 
-/// Whether the mark, written at `at`, is being acted upon: it is young, or machines are down or were started after it.
-fn has_begun(planner: &Planner<'_>, fleet: &Fleet<'_>, at: Timestamp) -> bool {
-    let is_untouched = |machine: &Instance| machine.state == InstanceState::Running && machine.launched_at <= at;
-    let mut all = planner.observed().inventory.instance.ours.values();
-    planner.since(at) <= DECISION_HOLDS
-        || fleet.all().next().is_none()
-        || fleet.all().any(|machine| !is_untouched(machine))
-        || all.any(|machine| machine.state == InstanceState::ShuttingDown)
+/// Whether a mark, written at `at` by another process, tells nothing of now: nobody acted upon it, or the cluster was
+/// started since, as when a backup or a manifest from before is restored.
+fn is_obsolete(planner: &Planner<'_>, fleet: &Fleet<'_>, cause: Cause, at: Option<Timestamp>) -> bool {
+    let is_up = |machine: &Instance| matches!(machine.state, InstanceState::Running | InstanceState::Pending);
+    let was_started_since = |machine: &Instance| is_up(machine) && at.is_none_or(|at| machine.launched_at > at);
+    let is_more_than_asked = cause == Cause::IdleTerminated && planner.cluster().idle.action != IdleAction::Terminate;
+    head_runs(fleet) || fleet.all().any(was_started_since) || (is_more_than_asked && fleet.all().next().is_some())
+}
+
+fn head_runs(fleet: &Fleet<'_>) -> bool {
+    fleet.heads.iter().any(|head| head.state == InstanceState::Running)
 }
 
 fn unmark(planner: &mut Planner<'_>, because: &str) {

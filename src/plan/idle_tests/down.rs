@@ -108,16 +108,172 @@ fn with_the_action_terminate_machines_go_and_new_ones_come() {
     assert!(!before.1.iter().any(|id| after.1.contains(id)));
 }
 
+/// What another process would have written just now.
+fn mark(lab: &Lab, cause: &str) -> String {
+    format!("{cause}@{}", lab.scenario.now.strftime("%Y-%m-%dT%H:%M:%SZ"))
+}
+
+#[test]
+fn a_mark_from_before_the_last_start_stops_nothing() {
+    for old in [
+        None,
+        Some("IdleTerminated@2026-11-23T12:00:01Z"),
+        Some("RayUnknown@2026-11-23T12:00:01Z"),
+        Some("Idle@soon"),
+        Some("Idle@"),
+    ] {
+        let mut lab = asleep();
+        let before = lab.scenario.observed.stopped.clone().unwrap();
+        lab.wake("now");
+        lab.pass_for(5);
+        lab.uses(Signal::Job);
+        lab.pass_for(30);
+        lab.is_marked(old.unwrap_or(&before));
+        assert_eq!(lab.pass(), ["remove the mark of being stopped"], "{old:?}");
+        assert_eq!(lab.pass_for(60), Vec::<String>::new());
+        assert!(lab.is_up());
+        assert_eq!(lab.told(ConditionType::Idle), "False InUse");
+    }
+}
+
+#[test]
+fn a_mark_from_before_the_last_start_lets_a_cluster_be_whose_head_is_being_replaced() {
+    let mut lab = asleep();
+    lab.wake("now");
+    lab.pass_for(5);
+    lab.uses(Signal::Job);
+    lab.pass_for(30);
+    let head = lab.scenario.live(HEAD).remove(0);
+    lab.scenario.machine_mut(&head).state = InstanceState::Terminated;
+    lab.is_marked("IdleTerminated@2026-11-23T12:21:00Z");
+    let done = lab.pass_for(5);
+    assert!(!done.iter().any(|line| takes_down(line)), "{done:?}");
+    assert_eq!(lab.scenario.live(WORKER).len(), 2);
+}
+
+/// A process wrote the mark and died before the deed; the next one comes after so many minutes, and people have done
+/// this meanwhile.
+fn crash_after(cause: &str, minutes: i64, meanwhile: impl FnOnce(&mut Lab)) -> (Lab, Vec<String>) {
+    let mut lab = Lab::minutes(20);
+    lab.pass_for(15);
+    let mark = mark(&lab, cause);
+    lab.is_marked(&mark);
+    meanwhile(&mut lab);
+    lab.away_for(minutes);
+    let done = lab.pass();
+    (lab, done)
+}
+
 #[test]
 fn a_decision_that_was_not_acted_upon_is_made_again_and_use_ends_it() {
-    let mut lab = Lab::minutes(20);
-    let now = lab.scenario.now;
-    lab.scenario.observed.stopped = Some(format!("Idle@{}", now.strftime("%Y-%m-%dT%H:%M:%SZ")));
-    lab.advance(600);
-    lab.uses(Signal::Job);
-    assert_eq!(lab.pass(), ["remove the mark of being stopped"]);
+    for minutes in [0, 10] {
+        let (lab, done) = crash_after("Idle", minutes, |lab| lab.uses(Signal::Job));
+        assert_eq!(done, ["remove the mark of being stopped"]);
+        assert!(lab.is_up());
+        assert_eq!(lab.told(ConditionType::Idle), "False InUse");
+    }
+}
+
+#[test]
+fn a_process_that_has_not_looked_yet_does_not_stop_what_another_had_decided() {
+    for cause in ["RayUnknown", "Idle"] {
+        let (lab, done) = crash_after(cause, 600, |lab| {
+            lab.blind(Blindness::NotLooked);
+            lab.scenario.cluster.idle.when_unknown = crate::api::WhenUnknown::Stop;
+        });
+        assert_eq!(done, ["remove the mark of being stopped"], "{cause}");
+        assert!(lab.is_up());
+    }
+}
+
+#[test]
+fn after_a_decision_that_was_not_acted_upon_ten_minutes_without_use_are_seen_first() {
+    let (mut lab, _) = crash_after("Idle", 600, |_| {});
+    assert_eq!(lab.pass_for(9), Vec::<String>::new());
+    lab.pass_for(12);
+    assert_eq!(lab.told(ConditionType::Suspended), "True Idle");
+}
+
+#[test]
+fn what_people_say_after_a_decision_that_was_not_acted_upon_counts() {
+    let says: [fn(&mut Scenario); 3] = [
+        |lab| lab.observed.wishes.keep_alive_until = Some("2999-01-01T00:00:00Z".into()),
+        |lab| lab.cluster.idle.timeout = Duration::from_hours(600),
+        |lab| lab.cluster.idle.action = IdleAction::None,
+    ];
+    for (which, say) in says.into_iter().enumerate() {
+        for cause in ["Idle", "IdleTerminated", "RayUnknown"] {
+            let (mut lab, mut done) = crash_after(cause, 600, |lab| say(&mut lab.scenario));
+            done.extend(lab.pass_for(19));
+            assert!(!done.iter().any(|line| takes_down(line)), "{which} {cause}: {done:?}");
+        }
+    }
+    let (mut lab, mut done) = crash_after("IdleTerminated", 0, |_| {});
+    done.extend(lab.pass_for(30));
+    assert!(done.iter().any(|line| line.starts_with("stop ")), "{done:?}");
+    assert!(!done.iter().any(|line| line.starts_with("terminate ")), "{done:?}");
+}
+
+#[test]
+fn a_mark_whose_time_lies_ahead_holds_no_longer_than_any_other() {
+    let (lab, done) = {
+        let mut lab = Lab::minutes(20);
+        lab.uses(Signal::Job);
+        lab.is_marked("Idle@2027-01-01T00:00:00Z");
+        let done = lab.pass();
+        (lab, done)
+    };
+    assert_eq!(done, ["remove the mark of being stopped"]);
     assert!(lab.is_up());
-    assert_eq!(lab.told(ConditionType::Idle), "False InUse");
+}
+
+#[test]
+fn a_worker_that_is_down_for_want_of_capacity_is_no_sign_that_a_stop_has_begun() {
+    let mut lab = Lab::minutes(20);
+    let down = lab.scenario.live(WORKER).remove(0);
+    lab.scenario.machine_mut(&down).state = InstanceState::Stopped;
+    lab.uses(Signal::Job);
+    let mark = mark(&lab, "Idle");
+    lab.is_marked(&mark);
+    lab.away_for(600);
+    let done = lab.pass();
+    assert!(!done.iter().any(|line| takes_down(line)), "{done:?}");
+}
+
+#[test]
+fn a_stop_that_aws_refuses_is_judged_anew_before_it_is_tried_again() {
+    let refused = |change: fn(&mut Lab)| {
+        let mut lab = Lab::minutes(20);
+        lab.pass_for(19);
+        let all = [lab.scenario.live(HEAD), lab.scenario.live(WORKER)].concat();
+        let refusal = Refusal {
+            class: ErrorClass::Throttled,
+            kind: Kind::Instance,
+            code: "RequestLimitExceeded".into(),
+            message: "StopInstances: RequestLimitExceeded".into(),
+            times: 1,
+            until: lab.scenario.now + SignedDuration::from_mins(3),
+        };
+        let refusals = &mut lab.scenario.observed.refusals;
+        refusals.insert(format!("StopInstances {}", all.join(",")), refusal.clone());
+        for id in all {
+            refusals.insert(format!("StopInstances {id}"), refusal.clone());
+        }
+        let done = ups_and_downs(&lab.pass_for(2));
+        assert!(
+            done.len() == 1 && done[0].starts_with("mark as stopped: Idle@"),
+            "{done:?}"
+        );
+        assert!(lab.is_up());
+        change(&mut lab);
+        let done = ups_and_downs(&lab.pass_for(3));
+        (lab, done)
+    };
+    let (lab, done) = refused(|_| {});
+    assert!(!lab.is_up() && done.iter().all(|line| takes_down(line)), "{done:?}");
+    let (lab, done) = refused(|lab| lab.uses(Signal::Job));
+    assert!(lab.is_up(), "{done:?}");
+    assert_eq!(done, ["remove the mark of being stopped"]);
 }
 
 #[test]
