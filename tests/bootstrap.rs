@@ -3,10 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rayward::bootstrap::{Machine, PROGRAM, Worker, user_data};
@@ -155,6 +159,7 @@ impl Place {
             &format!("while [[ $1 != -- ]]; do shift; done; shift; HOME='{home}' exec \"$@\""),
         );
         place.stub("systemctl", "echo \"$*\" >>\"${0%/*}/../systemctl\"");
+        place.stub("cloud-init", "echo \"$*\" >>\"${0%/*}/../cloud-init\"");
         // Which machine this is.
         place.stub("python3", "[[ $1 != - ]] || echo i-0abc 10.0.1.11");
         place
@@ -206,6 +211,102 @@ impl Place {
         self.read("systemctl")
             .matches("--no-block restart rayward-ray.service")
             .count()
+    }
+}
+
+/// What answers in place of Ray's agent, as long as it lives: this status, and what follows it.
+struct Agent {
+    port: u16,
+    thread: Option<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Agent {
+    fn answers(place: &Place, said: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        let port = listener.local_addr().expect("it has an address").port();
+        let program = place.read("bin/rayward-node");
+        let asked = program.replacen("/dev/tcp/127.0.0.1/52365", &format!("/dev/tcp/127.0.0.1/{port}"), 1);
+        assert_ne!(asked, program);
+        write(&place.path("bin/rayward-node"), asked, 0o755);
+        let stop = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&stop);
+        let serve = move || {
+            while let Ok((mut visitor, _)) = listener.accept() {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let _ = visitor.read(&mut [0; 256]);
+                let _ = write!(visitor, "HTTP/1.0 {said}\r\n\r\n");
+            }
+        };
+        let thread = Some(thread::spawn(serve));
+        Self { port, thread, stop }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[test]
+fn a_raylet_whose_head_has_another_ray_is_started_anew_at_once_and_no_other_one() {
+    const OTHER: &str = "503 Service Unavailable\r\n\r\nRPC error: WrongClusterID: Perhaps the client is accessing GCS";
+    const FAILED: &str = "503 Service Unavailable\r\n\r\nLocal Raylet failed";
+    const WELL: &str = "200 OK\r\n\r\nsuccess";
+    for (stage, said, is_restarted, misses) in [
+        ("running", OTHER, true, ""),
+        ("starting", OTHER, true, ""),
+        ("running", FAILED, false, "1\n"),
+        ("running", WELL, false, ""),
+        ("failed", OTHER, false, ""),
+    ] {
+        let place = Place::new(false, "true");
+        write(&place.path("run/rayward/stage"), format!("{stage}\nwords\n"), 0o644);
+        let agent = Agent::answers(&place, said);
+        place.succeeds(&["check"], "");
+        drop(agent);
+        let asked = place.read("systemctl");
+        let changes: Vec<&str> = asked.lines().filter(|line| !line.starts_with("is-active")).collect();
+        let expected: &[&str] = if is_restarted {
+            &[
+                "kill --signal=KILL rayward-ray.service",
+                "--no-block restart rayward-ray.service",
+            ]
+        } else {
+            &[]
+        };
+        assert_eq!(changes, expected, "{stage}: {said}");
+        // So that it counts as no end of Ray's own.
+        assert_eq!(
+            place.path("run/rayward/restarts").exists(),
+            is_restarted,
+            "{stage}: {said}"
+        );
+        assert_eq!(place.read("run/rayward/misses"), misses, "{stage}: {said}");
+    }
+}
+
+#[test]
+fn the_first_boot_is_once_a_boot_whoever_calls_and_forgets_what_the_image_brought() {
+    let place = Place::new(false, "true");
+    write(&place.path("var/lib/rayward/installed"), "", 0o644);
+    write(&place.path("run/rayward/stage"), "running\nwords\n", 0o644);
+    for _ in 0..2 {
+        place.succeeds(&["first-boot"], "");
+        let asked = place.read("systemctl");
+        assert_eq!(
+            asked.matches("--no-block start rayward-setup.service").count(),
+            1,
+            "{asked}"
+        );
+        assert!(!place.path("var/lib/rayward/installed").exists());
     }
 }
 
@@ -331,6 +432,12 @@ fn the_set_up_installs_runs_the_script_and_starts_ray_with_what_the_user_said() 
     assert_eq!(asked, ["ray[default]==2.60.0", "numpy; python_version < \"4\""]);
     assert_eq!(place.read("etc/rayward/script-saw"), ODD);
     assert!(place.read("systemctl").contains("--no-block start rayward-ray.service"));
+    let waits = place.read("cloud-init");
+    assert_eq!(
+        waits,
+        "status --wait\n".repeat(2),
+        "the sources of packages are there before"
+    );
 
     place.succeeds(&["token"], "a");
     let environment = "printf '%s\\0' \"${ODD}\" \"$RAY_AUTH_MODE\" \"$RAY_enable_autoscaler_v2\" >\"$0.env\"";
@@ -365,6 +472,7 @@ fn the_set_up_installs_runs_the_script_and_starts_ray_with_what_the_user_said() 
     place.succeeds(&["set-up"], "");
     let again = ["opt/ray/bin/python.saw", "etc/rayward/script-saw"].map(|file| place.read(file));
     assert_eq!(again, ["", ""]);
+    assert_eq!(place.read("cloud-init"), waits, "nothing is waited for then");
 }
 
 #[test]

@@ -69,6 +69,23 @@ fn it_lets_the_controller_in_and_starts_the_set_up() {
     assert_eq!(keys[0], "ssh-ed25519 AAAAC3Nza rayward");
     assert_eq!(config["runcmd"][0][0], PROGRAM);
     assert_eq!(config["runcmd"][0][1], "first-boot");
+    let early = config["bootcmd"][0].as_sequence().unwrap();
+    let early: Vec<&str> = early.iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(
+        early[..3],
+        ["cloud-init-per", "instance", "rayward"],
+        "once, though bootcmd runs at every boot"
+    );
+    assert!(
+        early.contains(&"--no-block"),
+        "cloud-init does not wait for what waits for it: {early:?}"
+    );
+    assert!(
+        early
+            .iter()
+            .any(|word| word.starts_with("--property=After=cloud-init.service "))
+    );
+    assert_eq!(early[early.len() - 2..], [PROGRAM, "first-boot"]);
 }
 
 #[test]
