@@ -422,6 +422,12 @@ async fn machines_get_their_token_and_their_head_over_the_same_connection() {
                 Ok(StepAnswer::Done),
                 "{step}"
             );
+            let reports = ground.facts().reports;
+            let report = reports.get(machine).and_then(Look::known);
+            assert!(
+                report.is_some_and(|report| report.has_token),
+                "{step}: nobody gives it again"
+            );
         }
         assert_eq!(
             ground.light.calls(machine),
@@ -541,6 +547,65 @@ async fn a_worker_that_cannot_be_reached_takes_nothing_from_what_is_known_of_the
             }
         })
         .await;
+}
+
+/// Long enough that nothing but haste brings a second look, or a second question, within a test.
+const SELDOM: Duration = Duration::from_mins(10);
+
+#[tokio::test]
+async fn while_something_arrives_what_is_known_already_is_told_before_the_look_is_over() {
+    let mut ground = Ground::looked_at_every(SELDOM, &[]);
+    ground.interest.closely = std::mem::take(&mut ground.interest.widely);
+    for machine in ["i-head", "i-a", "i-b"] {
+        ground.light.put_token(machine, TOKEN);
+    }
+    ground.light.trouble("i-b", Trouble::SshSilent, Until::Replaced);
+    ground.light.answer("/api/jobs/", Manner::Hang);
+    ground.watch();
+    ground
+        .wait("what answered is known, and nothing of what did not", |facts| {
+            let is_open = |look: Option<&Blindness>| look == Some(&Blindness::NotLooked);
+            let why_b = match facts.reports.get("i-b")? {
+                Look::Unknown { why, .. } => Some(why),
+                Look::Known { .. } => None,
+            };
+            let why_used = match &facts.activity {
+                Look::Unknown { why, .. } => Some(why),
+                Look::Known { .. } => None,
+            };
+            facts.view.known()?;
+            facts.reports.get("i-head")?.known()?;
+            facts.reports.get("i-a")?.known()?;
+            assert!(!ground.changes().is_empty(), "and told");
+            (is_open(why_b) && is_open(why_used)).then_some(())
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_worker_that_has_all_it_needs_is_left_to_start_and_one_that_lacks_something_is_asked_in_every_look() {
+    let mut ground = Ground::looked_at_every(SELDOM, &[]);
+    ground.interest.closely = std::mem::take(&mut ground.interest.widely);
+    let starting = Trouble::Stuck {
+        stage: "starting",
+        message: "starting Ray".into(),
+        lines: Vec::new(),
+    };
+    ground.light.put_token("i-a", TOKEN);
+    ground.light.trouble("i-a", starting, Until::Replaced);
+    ground.watch();
+    ground.looks(4).await;
+    assert_eq!(ground.light.reports("i-a"), 1);
+    assert!(ground.light.reports("i-b") >= 3, "its token is missing");
+    // Whoever asks for all machines gets all.
+    ground.watchers.look_now(UID);
+    until("it was asked again", PATIENCE, async || {
+        match ground.light.reports("i-a") {
+            2 => Ok(()),
+            other => Err(format!("{other}")),
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

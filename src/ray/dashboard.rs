@@ -113,11 +113,18 @@ impl Dashboard {
     }
 
     /// One look: complete, fresh, and of the expected head. Who uses it is a question of its own: Serve may be broken,
-    /// or the list of jobs too long, on a Ray whose nodes are well.
+    /// or the list of jobs too long, on a Ray whose nodes are well. `first` is told the nodes as soon as they are
+    /// known, before anybody knows whether they are in use: a Ray that has just started takes its time with the rest.
     ///
     /// # Errors
     /// Why nothing is known.
-    pub async fn look(&mut self, ssh: &Arc<Connection>, token: &str, expected: Expected<'_>) -> Result<Told, Failure> {
+    pub async fn look(
+        &mut self,
+        ssh: &Arc<Connection>,
+        token: &str,
+        expected: Expected<'_>,
+        first: impl FnOnce(View),
+    ) -> Result<Told, Failure> {
         if !self.ssh.ptr_eq(&Arc::downgrade(ssh)) {
             self.hang_up();
             self.ssh = Arc::downgrade(ssh);
@@ -127,16 +134,19 @@ impl Dashboard {
         let version: Version = answers::read(VERSION, &self.get(ssh, VERSION, &bearer).await?.body)?;
         let rows: Vec<NodeRow> = answers::list(NODES, &self.get(ssh, NODES, &bearer).await?.body)?;
         is_ours(&rows, expected)?;
-        let answers = self.answers(ssh, &bearer).await;
-        let told = answers.as_ref().ok();
-        let with_actors = told.map(Answers::nodes_with_actors).unwrap_or_default();
-        let in_use = |row| told.and_then(|answers| answers.in_use(row, &with_actors));
-        let nodes: Result<_, Failure> = rows.iter().map(|row| node(row, in_use(row), expected)).collect();
-        let view = View {
+        let nodes: Result<_, Failure> = rows.iter().map(|row| node(row, None, expected)).collect();
+        let mut view = View {
             session: version.session_name,
             version: version.ray_version,
             nodes: nodes?,
         };
+        first(view.clone());
+        let answers = self.answers(ssh, &bearer).await;
+        let told = answers.as_ref().ok();
+        let with_actors = told.map(Answers::nodes_with_actors).unwrap_or_default();
+        for (node, row) in view.nodes.iter_mut().zip(&rows) {
+            node.in_use = told.and_then(|answers| answers.in_use(row, &with_actors));
+        }
         Ok((view, answers.map(|answers| answers.activity())))
     }
 

@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::{
     facts::Peer,
@@ -80,7 +81,12 @@ impl Hands for WatchersHands {
     async fn perform(&self, step: &MachineStep) -> Result<StepAnswer, StepError> {
         let answer = self.call(step).await;
         match answer {
-            Ok(_) => self.0.wake(),
+            Ok(_) => {
+                if let MachineStep::GiveToken { instance_id } = step {
+                    self.0.knowledge().gave_token(instance_id, Instant::now());
+                }
+                self.0.wake();
+            }
             // It is planned again after the next look, whose time is not changed: what fails at once would be tried
             // without a pause.
             Err(_) => self.0.owe(),

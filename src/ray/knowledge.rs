@@ -149,6 +149,8 @@ pub(super) struct Knowledge {
     view: Track<View>,
     activity: Track<Activity>,
     reports: BTreeMap<String, Track<Report>>,
+    /// When machines were given the token of which no later report is known.
+    given: BTreeMap<String, Instant>,
     streak: Streak,
     /// When the first and the last look without a gap began.
     looked: Option<(Instant, Instant)>,
@@ -172,6 +174,7 @@ impl Knowledge {
             view: Track::new(now, freshness.often),
             activity: Track::new(now, freshness.often),
             reports: BTreeMap::new(),
+            given: BTreeMap::new(),
             streak: Streak::default(),
             looked: None,
             clock: IdleClock::new(freshness.often, now, day),
@@ -189,6 +192,7 @@ impl Knowledge {
             .collect();
         self.reports.retain(|id, _| wanted.contains_key(id.as_str()));
         self.host_keys.retain(|id, _| wanted.contains_key(id.as_str()));
+        self.given.retain(|id, _| wanted.contains_key(id.as_str()));
         for (id, stale_after) in wanted {
             if let Some(track) = self.reports.get_mut(id) {
                 track.stale_after = stale_after;
@@ -218,6 +222,49 @@ impl Knowledge {
         self.reports.get(instance_id)?.tried
     }
 
+    /// What a machine told when it answered last.
+    pub(super) fn report(&self, instance_id: &str) -> Option<&Report> {
+        let (report, _) = self.reports.get(instance_id)?.seen.as_ref()?;
+        Some(report)
+    }
+
+    /// Takes in what one machine told, while the look that began then goes on.
+    pub(super) fn hear_report(&mut self, instance_id: &str, mut report: Report, began: Instant) {
+        // What nobody is interested in any more is not kept.
+        let Some(track) = self.reports.get_mut(instance_id) else {
+            return;
+        };
+        match self.given.get(instance_id) {
+            Some(at) if began <= *at => report.has_token = true,
+            _ => drop(self.given.remove(instance_id)),
+        }
+        track.see(report, began);
+    }
+
+    /// A machine was given the token now. Until it says so itself nobody has to give it again.
+    pub(super) fn gave_token(&mut self, instance_id: &str, now: Instant) {
+        self.given.insert(instance_id.to_owned(), now);
+        let track = self.reports.get_mut(instance_id);
+        if let Some((report, _)) = track.and_then(|track| track.seen.as_mut()) {
+            Arc::make_mut(report).has_token = true;
+        }
+    }
+
+    /// Takes in which nodes there are, while the look that began then goes on: whether they are in use is as it was.
+    pub(super) fn hear_view(&mut self, mut view: View, began: Instant) {
+        if let Some((before, _)) = &self.view.seen {
+            let before: BTreeMap<&str, Option<bool>> = before
+                .nodes
+                .iter()
+                .map(|node| (node.node_id.as_str(), node.in_use))
+                .collect();
+            for node in &mut view.nodes {
+                node.in_use = before.get(node.node_id.as_str()).copied().flatten();
+            }
+        }
+        self.view.see(view, began);
+    }
+
     /// Takes in what came of a look. `people` says which of them count as use.
     pub(super) fn take(&mut self, seen: Seen, people: &BTreeSet<Signal>, now: Instant) {
         let Seen { began, day, .. } = seen;
@@ -225,11 +272,10 @@ impl Knowledge {
         self.host_keys
             .extend(shown.filter(|(id, _)| self.reports.contains_key(id)));
         for (id, report) in seen.reports {
-            // What nobody is interested in any more is not kept.
             if let Some(track) = self.reports.get_mut(&id) {
                 track.tried = Some(began);
                 match report {
-                    Ok(report) => track.see(report, began),
+                    Ok(report) => self.hear_report(&id, report, began),
                     Err(failure) => track.miss(failure, now),
                 }
             }
@@ -646,6 +692,53 @@ mod tests {
         ] {
             assert_ne!(news(same(), report), before);
         }
+    }
+
+    #[test]
+    fn a_token_that_was_given_is_there_until_a_later_look_says_otherwise() {
+        let (mut knowledge, start) = begun();
+        let has_token = |knowledge: &Knowledge| facts(knowledge, start).reports["i-a"].known().map(|it| it.has_token);
+        knowledge.hear_report("i-a", Report::default(), start);
+        assert_eq!(has_token(&knowledge), Some(false));
+        knowledge.gave_token("i-a", at(start, 2));
+        assert_eq!(has_token(&knowledge), Some(true));
+        knowledge.hear_report("i-a", Report::default(), at(start, 1));
+        assert_eq!(has_token(&knowledge), Some(true), "the look began before");
+        knowledge.hear_report("i-a", Report::default(), at(start, 3));
+        assert_eq!(has_token(&knowledge), Some(false), "it lost it");
+    }
+
+    #[test]
+    fn nodes_that_are_heard_of_first_are_in_use_as_they_were() {
+        let node = |id: &str, in_use| Node {
+            node_id: id.into(),
+            instance_id: Some("i-a".into()),
+            is_head: false,
+            state: NodeState::Alive,
+            started_at: Timestamp::UNIX_EPOCH,
+            in_use,
+        };
+        let view = |nodes: Vec<Node>| View {
+            nodes,
+            ..View::default()
+        };
+        let (mut knowledge, start) = begun();
+        let known = view(vec![node("a", Some(true)), node("b", Some(false))]);
+        knowledge.take(seen(start, Ok(known)), &BTreeSet::new(), start);
+        let before = knowledge.news(start);
+        knowledge.hear_view(view(vec![node("a", None), node("b", None)]), at(start, 1));
+        assert_eq!(knowledge.news(at(start, 1)), before, "no news");
+        knowledge.hear_view(
+            view(vec![node("a", None), node("b", None), node("c", None)]),
+            at(start, 2),
+        );
+        assert_ne!(knowledge.news(at(start, 2)), before, "a new one is");
+        let facts = facts(&knowledge, at(start, 2));
+        let nodes = facts
+            .view
+            .known()
+            .map(|view| view.nodes.iter().map(|node| node.in_use).collect());
+        assert_eq!(nodes, Some(vec![Some(true), Some(false), None]));
     }
 
     #[test]

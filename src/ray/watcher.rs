@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use jiff::Timestamp;
 use tokio::{
     sync::Notify,
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     dashboard::{Dashboard, Expected},
-    facts::{Blindness, Interest, Peer, Report},
+    facts::{Blindness, Interest, Peer, Report, Stage, View},
     failure::Failure,
     keys::ClusterRef,
     knowledge::{Knowledge, Seen},
@@ -47,6 +47,12 @@ const EAGER: Duration = Duration::from_secs(1);
 /// ...for so long after the machines that arrive were named.
 const BOOTING: Duration = Duration::from_mins(2);
 
+/// Whether there is nothing that a machine could be brought, and it only has to start its Ray: that it has shows at the
+/// head, and each question costs it a handshake and a session while it has much to do.
+fn has_all(report: &Report) -> bool {
+    report.has_token && matches!(report.stage, Stage::WaitingForHead | Stage::Starting | Stage::Running)
+}
+
 /// A worker's id, its host key's fingerprint and its report.
 type Told = (String, Result<(String, Result<Report, Failure>), Failure>);
 
@@ -64,6 +70,8 @@ pub(super) struct Watcher {
     waker: Notify,
     asked: AtomicBool,
     owes: AtomicBool,
+    /// What was told last; `None`: nothing yet.
+    told: Mutex<Option<u64>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -93,6 +101,7 @@ impl Watcher {
             waker: Notify::new(),
             asked: AtomicBool::new(false),
             owes: AtomicBool::new(false),
+            told: Mutex::new(None),
         }
     }
 
@@ -140,7 +149,6 @@ impl Watcher {
     /// Looks until it is stopped.
     pub(super) async fn run(self: Arc<Self>) {
         let mut dashboard = Dashboard::new(self.shared.settings.patience);
-        let mut news = None;
         // Clusters that are all found at the start are spread over the interval from the second look on.
         let mut spread = rand::random_range(0.5..1.0);
         loop {
@@ -150,11 +158,7 @@ impl Watcher {
                 () = self.stop.cancelled() => break,
                 () = self.look(&mut dashboard, asked) => {}
             }
-            let told = Some(self.knowledge().news(Instant::now()));
-            if self.owes.swap(false, Ordering::AcqRel) || asked || told != news {
-                (self.shared.on_change)(&self.cluster.uid);
-            }
-            news = told;
+            self.tell(self.owes.swap(false, Ordering::AcqRel) || asked);
             let pause = self.pause().mul_f64(spread);
             spread = 1.0;
             tokio::select! {
@@ -166,13 +170,32 @@ impl Watcher {
         self.line.hang_up().await;
     }
 
+    /// Tells that there is something new, if there is, or if it is owed.
+    fn tell(&self, owed: bool) {
+        let news = self.knowledge().news(Instant::now());
+        let before = lock(&self.told).replace(news);
+        if owed || before != Some(news) {
+            (self.shared.on_change)(&self.cluster.uid);
+        }
+    }
+
+    /// Takes in what is known before the look is over, which may wait for another machine for seconds.
+    fn hear(&self, hear: impl FnOnce(&mut Knowledge)) {
+        hear(&mut self.knowledge());
+        self.tell(false);
+    }
+
+    /// Whether something is on its way into Ray.
+    fn arrives(&self, interest: &Interest) -> bool {
+        let is_young = self.began.elapsed() < ARRIVING;
+        !interest.closely.is_empty() || (is_young && self.knowledge().is_new())
+    }
+
     /// The pause between two looks: a short one while something arrives.
     fn pause(&self) -> Duration {
-        let is_young = self.began.elapsed() < ARRIVING;
-        let arrives = !self.interest().closely.is_empty() || (is_young && self.knowledge().is_new());
         let interval = self.shared.settings.look_interval;
         let closer = interval / CLOSER;
-        if !arrives {
+        if !self.arrives(&self.interest()) {
             interval
         } else if lock(&self.named).elapsed() < BOOTING {
             closer.min(EAGER)
@@ -278,12 +301,33 @@ impl Watcher {
             cluster_uid: &self.cluster.uid,
             instance_id: &head,
         };
+        let is_awaited = self.arrives(interest);
+        let hear_view = |view: View| {
+            if is_awaited {
+                self.hear(|knowledge| knowledge.hear_view(view, began));
+            }
+        };
+        let hear_report = |id: &str, report: &Result<Report, Failure>| {
+            if let (true, Ok(report)) = (is_awaited, report) {
+                self.hear(|knowledge| knowledge.hear_report(id, report.clone(), began));
+            }
+        };
         let view = async {
             let opened = self.line.opened().await?;
-            dashboard.look(connection, &opened.token, expected).await
+            dashboard.look(connection, &opened.token, expected, hear_view).await
         };
-        let report = async { report::read(&head, connection.run(report::COMMAND, None, REPORT).await) };
-        let workers = self.ask_workers(connection, interest, all, began);
+        let report = async {
+            let report = report::read(&head, connection.run(report::COMMAND, None, REPORT).await);
+            hear_report(&head, &report);
+            report
+        };
+        let hear_worker = |(id, told): &Told| {
+            if let Ok((_, report)) = told {
+                hear_report(id, report);
+            }
+        };
+        let workers = self.ask_workers(connection, interest, all, began).inspect(hear_worker);
+        let workers = workers.take_until(sleep(WORKERS)).collect::<Vec<_>>();
         let (mut view, mut report, workers) = tokio::join!(view, report, workers);
         let is_slow = |why: &Blindness| matches!(why, Blindness::Slow | Blindness::Unreachable);
         let is_view_slow = match &view {
@@ -322,27 +366,36 @@ impl Watcher {
         }
     }
 
-    /// Asks the workers whose turn it is.
-    async fn ask_workers(&self, head: &Connection, interest: &Interest, all: bool, now: Instant) -> Vec<Told> {
+    /// Asks the workers whose turn it is, and says what they tell as it comes.
+    fn ask_workers<'a>(
+        &'a self,
+        head: &'a Connection,
+        interest: &'a Interest,
+        all: bool,
+        now: Instant,
+    ) -> impl Stream<Item = Told> + 'a {
         let mut due: Vec<(Option<Instant>, Peer)> = {
             let knowledge = self.knowledge();
-            let interval = self.shared.settings.people_interval;
-            let is_due = |peer: &&Peer| {
+            let settings = &self.shared.settings;
+            let is_due = |peer: &Peer, interval: Duration| {
                 let asked = knowledge.asked_at(&peer.instance_id);
                 all || asked.is_none_or(|asked| now.duration_since(asked) >= interval)
             };
-            let peers = interest.closely.iter().chain(interest.widely.iter().filter(is_due));
-            peers
+            let is_expected = |peer: &&Peer| {
+                let report = knowledge.report(&peer.instance_id);
+                !report.is_some_and(has_all) || is_due(peer, settings.look_interval / CLOSER)
+            };
+            let closely = interest.closely.iter().filter(is_expected);
+            let widely = interest.widely.iter();
+            closely
+                .chain(widely.filter(|peer| is_due(peer, settings.people_interval)))
                 .map(|peer| (knowledge.tried_at(&peer.instance_id), peer.clone()))
                 .collect()
         };
         due.sort_by_key(|(tried, _)| *tried);
         stream::iter(due)
-            .map(|(_, peer)| self.ask_worker(head, peer, interest))
+            .map(move |(_, peer)| self.ask_worker(head, peer, interest))
             .buffer_unordered(ABREAST)
-            .take_until(sleep(WORKERS))
-            .collect()
-            .await
     }
 
     async fn ask_worker(&self, head: &Connection, peer: Peer, interest: &Interest) -> Told {

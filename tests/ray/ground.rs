@@ -100,6 +100,11 @@ impl Ground {
 
     /// The same with more workers, each with the last part of its address, that are not looked at yet.
     pub(super) fn with(more: &[(String, u8)]) -> Self {
+        Self::looked_at_every(INTERVAL, more)
+    }
+
+    /// The same with another time between two looks.
+    pub(super) fn looked_at_every(interval: Duration, more: &[(String, u8)]) -> Self {
         require_boundary();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let address = Ipv4Addr::new(127, 22, 0, number);
@@ -122,8 +127,8 @@ impl Ground {
             access: Mutex::new(Ok(access.clone())),
         });
         let settings = Settings {
-            look_interval: INTERVAL,
-            people_interval: INTERVAL * 2,
+            look_interval: interval,
+            people_interval: interval * 2,
             connect_timeout: LIMIT,
             patience: Patience {
                 health: LIMIT,
