@@ -25,6 +25,9 @@ const DEADLINE: Duration = Duration::from_mins(3);
 const JOIN: Duration = Duration::from_secs(30);
 /// From the end of a raylet by SIGKILL to its machine's next one. On such a computer it is 20 s.
 const RAYLET: Duration = Duration::from_secs(40);
+/// From the start of a head's new Ray to that of its last worker. Ray's own workers notice after 50 s; ours do when they
+/// look, every 15 s, and then start within seconds.
+const RETURN: Duration = Duration::from_secs(40);
 /// How long after the end of a job its client ends, on a busy computer.
 const CLIENT_LAG: Duration = Duration::from_secs(10);
 
@@ -205,16 +208,24 @@ impl<'a> Lab<'a> {
         let seq = self.last_change();
         let killed = Instant::now();
         scene.aws.told_in(&head.id, "pkill -KILL -x gcs_server");
-        self.wait_for_nodes("all nodes are those of a new Ray", |now| {
-            now.iter().all(|(id, node)| before[id].id != node.id)
-        })
-        .await;
+        let after = self
+            .wait_for_nodes("all nodes are those of a new Ray", |now| {
+                now.iter().all(|(id, node)| before[id].id != node.id)
+            })
+            .await;
         self.cluster_becomes("the new Ray is known", |cluster| {
             session_of(cluster).is_some_and(|now| now != session)
         })
         .await;
         self.ready().await;
         took("from the end of the head's GCS to three nodes", killed);
+        let last = after.values().map(|node| node.started_ms).max().unwrap_or_default();
+        let return_took = Duration::from_millis(last - after[&head.id].started_ms);
+        say(&format!(
+            "measured: the workers' return: {:.1} s",
+            return_took.as_secs_f64()
+        ));
+        assert!(return_took < RETURN, "{return_took:?}");
         assert_eq!(ids(&fleet::alive(&scene.aws).await), ids(&machines));
         assert_eq!(self.changes_since(seq), Vec::<String>::new(), "nothing was done on AWS");
     }
