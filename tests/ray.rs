@@ -135,6 +135,7 @@ async fn a_head_that_cannot_be_reached_or_asked_is_told_as_what_it_is_and_is_nev
     }
     for (trouble, reason) in [
         (Trouble::KeyRefused, "AccessDenied"),
+        (Trouble::NoForwarding, "ForwardingDenied"),
         (Trouble::SshSilent, "Unreachable"),
     ] {
         ground.light.trouble("i-head", trouble, Until::Replaced);

@@ -201,6 +201,9 @@ fn advice(why: &Blindness) -> String {
             ". Somebody may stand in between. If the key {shown} is right, annotate the cluster with \
              rayward.dev/accept-host-key={shown}; or terminate the machine to have another"
         ),
+        Blindness::ForwardingDenied => ". Let the SSH server of the head forward TCP for the user rayward \
+                                        (AllowTcpForwarding, PermitOpen)"
+            .into(),
         _ => ". Restore the Secret with the key that it knows, or terminate the machine to have another".into(),
     }
 }

@@ -181,6 +181,8 @@ reasons! {
     HostKeyChanged,
     /// The head does not accept the controller's key.
     AccessDenied,
+    /// The head's SSH server lets the controller in, and not through.
+    ForwardingDenied,
     /// Nothing answers at the dashboard's port of the head.
     DashboardDown,
     /// Ray's GCS on the head does not answer.
@@ -208,6 +210,7 @@ impl From<&Blindness> for Reason {
             Blindness::Unreachable => Self::Unreachable,
             Blindness::HostKeyChanged { .. } => Self::HostKeyChanged,
             Blindness::AccessDenied => Self::AccessDenied,
+            Blindness::ForwardingDenied => Self::ForwardingDenied,
             Blindness::DashboardDown => Self::DashboardDown,
             Blindness::GcsDown => Self::GcsDown,
             Blindness::Slow => Self::Slow,
@@ -235,6 +238,7 @@ impl Reason {
                 | Self::Unreachable
                 | Self::HostKeyChanged
                 | Self::AccessDenied
+                | Self::ForwardingDenied
                 | Self::Slow
                 | Self::TokenRefused
                 | Self::Incomplete
@@ -266,6 +270,7 @@ impl Reason {
                 | Self::NoWayIn
                 | Self::HostKeyChanged
                 | Self::AccessDenied
+                | Self::ForwardingDenied
                 | Self::TokenRefused
                 | Self::WrongPeer
         )

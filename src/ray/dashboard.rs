@@ -272,6 +272,7 @@ async fn connect(ssh: &Connection, limit: Duration) -> Result<SendRequest<Empty<
     let stream = ssh.stream(HOST_NAME, PORT, limit).await.map_err(|trouble| {
         let why = match trouble {
             Trouble::Refused(_) => Blindness::DashboardDown,
+            Trouble::Prohibited(_) => Blindness::ForwardingDenied,
             Trouble::Silent(_) => Blindness::Slow,
             Trouble::Broken(_) => Blindness::Unreachable,
         };

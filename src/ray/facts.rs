@@ -147,6 +147,8 @@ pub enum Blindness {
     },
     /// The machine does not accept the controller's key.
     AccessDenied,
+    /// The head's SSH server lets the controller in, and not through to its dashboard or to its workers.
+    ForwardingDenied,
     /// SSH works; nothing answers at the dashboard's port.
     DashboardDown,
     /// The dashboard answers, and says that Ray's GCS does not.
@@ -171,7 +173,7 @@ impl Blindness {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::HostKeyChanged { .. } | Self::AccessDenied | Self::KeyMissing
+            Self::HostKeyChanged { .. } | Self::AccessDenied | Self::ForwardingDenied | Self::KeyMissing
         )
     }
 
@@ -185,6 +187,7 @@ impl Blindness {
             Self::Unreachable => "Unreachable",
             Self::HostKeyChanged { .. } => "HostKeyChanged",
             Self::AccessDenied => "AccessDenied",
+            Self::ForwardingDenied => "ForwardingDenied",
             Self::DashboardDown => "DashboardDown",
             Self::GcsDown => "GcsDown",
             Self::Slow => "Slow",

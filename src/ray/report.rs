@@ -52,7 +52,7 @@ pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failur
     let output = output.map_err(|trouble| {
         let why = match trouble {
             Trouble::Silent(_) => Blindness::Slow,
-            Trouble::Refused(_) | Trouble::Broken(_) => Blindness::Unreachable,
+            Trouble::Refused(_) | Trouble::Prohibited(_) | Trouble::Broken(_) => Blindness::Unreachable,
         };
         Failure::new(why, format!("no report of {who}: {trouble}"))
     })?;

@@ -127,7 +127,7 @@ impl Dialler {
     /// Connects through another machine.
     ///
     /// # Errors
-    /// As [`Self::connect`].
+    /// As [`Self::connect`], and `ForwardingDenied`.
     pub async fn connect_through(
         &self,
         between: &Connection,
@@ -138,8 +138,12 @@ impl Dialler {
             .stream(&target.address.to_string(), PORT, self.limit)
             .await
             .map_err(|trouble| {
+                let why = match trouble {
+                    Trouble::Prohibited(_) => Blindness::ForwardingDenied,
+                    _ => Blindness::Unreachable,
+                };
                 let message = format!("no SSH connection to {target} through {}: {trouble}", between.target);
-                Failure::new(Blindness::Unreachable, message)
+                Failure::new(why, message)
             })?;
         self.shake_hands(target, key, stream).await
     }
@@ -223,8 +227,10 @@ impl client::Handler for HostKey {
 /// Why a stream or a command did not come about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The machine refused; its reason.
+    /// Nothing answers there, or not as it should; the machine's reason.
     Refused(String),
+    /// The machine's SSH server does not permit it; its reason.
+    Prohibited(String),
     /// No answer for so long.
     Silent(Duration),
     /// The connection broke.
@@ -234,7 +240,7 @@ pub enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(reason) => f.write_str(reason),
+            Self::Refused(reason) | Self::Prohibited(reason) => f.write_str(reason),
             Self::Silent(limit) => write!(f, "no answer within {limit:?}"),
             Self::Broken(reason) => write!(f, "the SSH connection broke: {reason}"),
         }
@@ -247,7 +253,9 @@ impl From<russh::Error> for Trouble {
             russh::Error::ChannelOpenFailure(ChannelOpenFailure::ConnectFailed) => {
                 Self::Refused("nothing answers there".into())
             }
-            russh::Error::ChannelOpenFailure(reason) => Self::Refused(format!("SSH does not permit it ({reason:?})")),
+            russh::Error::ChannelOpenFailure(reason) => {
+                Self::Prohibited(format!("its SSH server does not permit it ({reason:?})"))
+            }
             error => Self::Broken(excerpt(&error.to_string(), 200)),
         }
     }

@@ -136,9 +136,11 @@ fn told_impaired(planner: &mut Planner<'_>, members: &Members<'_>) {
 impl Trouble<'_> {
     fn verdict(&self, planner: &Planner<'_>) -> Verdict {
         match self.why {
-            Blindness::NoWayIn | Blindness::HostKeyChanged { .. } | Blindness::KeyMissing | Blindness::WrongPeer => {
-                self.told(planner, None)
-            }
+            Blindness::NoWayIn
+            | Blindness::HostKeyChanged { .. }
+            | Blindness::KeyMissing
+            | Blindness::ForwardingDenied
+            | Blindness::WrongPeer => self.told(planner, None),
             _ => self.boot(planner).unwrap_or_else(|| self.ladder(planner)),
         }
     }
@@ -345,6 +347,11 @@ impl Trouble<'_> {
             Blindness::AccessDenied => format!(
                 ". The machine does not know the key of the Secret {name}-ssh: restore that key, or terminate {} to \
                  have a new head",
+                self.id
+            ),
+            Blindness::ForwardingDenied => format!(
+                ". Let the SSH server of {} forward TCP for the user rayward: AllowTcpForwarding, DisableForwarding, \
+                 PermitOpen in /etc/ssh/sshd_config or what it includes",
                 self.id
             ),
             Blindness::TokenRefused => format!(

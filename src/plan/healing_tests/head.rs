@@ -114,6 +114,7 @@ fn what_a_reboot_does_not_mend_is_told_with_what_to_do() {
         ),
         (Blindness::KeyMissing, "lab-ssh"),
         (Blindness::AccessDenied, "lab-ssh"),
+        (Blindness::ForwardingDenied, "AllowTcpForwarding"),
         (Blindness::TokenRefused, "ray-token"),
         (Blindness::WrongPeer, "network.controllerAccess"),
     ];

@@ -148,6 +148,7 @@ fn nothing_is_decided_about_workers_while_the_head_is_unknown() {
             shown: "SHA256:x".into(),
         },
         Blindness::AccessDenied,
+        Blindness::ForwardingDenied,
         Blindness::Slow,
         Blindness::TokenRefused,
         Blindness::Incomplete,
@@ -227,6 +228,7 @@ fn a_lost_worker_that_lets_nobody_in_is_told_and_left_alone() {
     for (why, what) in [
         (changed, "rayward.dev/accept-host-key=SHA256:x"),
         (Blindness::AccessDenied, "Restore the Secret"),
+        (Blindness::ForwardingDenied, "AllowTcpForwarding"),
     ] {
         let mut lab = joined_lab();
         let lost = worker(&lab);

@@ -257,6 +257,10 @@ impl Handler for Visitor {
     ) -> Result<(), Self::Error> {
         let Place { light, instance } = self.here().clone();
         light.look().await;
+        if self.here().has(&Trouble::NoForwarding) {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Ok(());
+        }
         if port == DASHBOARD && matches!(host, "127.0.0.1" | "localhost") {
             let listens = light.with(|state| {
                 let node = state.nodes.get(&instance);

@@ -23,6 +23,8 @@ pub(crate) enum Trouble {
     SshSilent,
     /// The key of the user data is not accepted.
     KeyRefused,
+    /// SSH forwards nothing: neither to the dashboard nor to other machines.
+    NoForwarding,
     /// Nothing comes from or gets to the machine any more, on open connections either.
     Cable,
 }
