@@ -213,6 +213,10 @@ pub struct HeadStatus {
     /// Since when its Ray answers, by Rayward's clock; that of the last time while it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub joined_time: Option<Timestamp>,
+    /// When EC2 started it, if Rayward saw that start and its Ray has not answered since: what was not seen is not
+    /// taken for a Ray that never answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaited_since: Option<Timestamp>,
 }
 
 /// What machines are made from.

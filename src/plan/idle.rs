@@ -13,7 +13,7 @@ use super::{
     usage::{Darkness, Usage, usage},
 };
 use crate::{
-    api::{IdleAction, KEEP_ALIVE_UNTIL, Phase, WhenUnknown},
+    api::{HeadStatus, IdleAction, KEEP_ALIVE_UNTIL, Phase, WhenUnknown},
     observe::Observed,
     ray::facts::Look,
     resources::{
@@ -30,8 +30,6 @@ const WARNING: SignedDuration = SignedDuration::from_mins(10);
 const FIRST_LOOK: Duration = Duration::from_mins(1);
 /// How much the deadline may waver before it is another one: looks begin seconds apart.
 const WAVERING: SignedDuration = SignedDuration::from_mins(1);
-/// How far AWS's clock may be ahead of ours.
-const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $Name:ident,)*) => {
@@ -515,20 +513,17 @@ impl<'a> Times<'a> {
             .unwrap_or_else(|| rounded().unwrap_or(Timestamp::MAX))
     }
 
-    /// Whether its Ray answered since its head was started.
-    fn was_known(&self, head: &Instance) -> bool {
+    /// Whether its Ray is known never to have answered since its head was started. Where nothing tells (the status was
+    /// wiped, or is that of an old backup) it may have.
+    fn never_answered(&self, head: &Instance) -> bool {
+        let was_seen = match &self.observed.ray.view {
+            Look::Known { .. } => true,
+            Look::Unknown { last, .. } => last.is_some(),
+        };
         let recorded = self.observed.recorded.head.as_ref();
         let recorded = recorded.filter(|recorded| recorded.instance_id.as_deref() == Some(&head.id));
-        let by_status = recorded.and_then(|recorded| recorded.joined_time);
-        let by_view = match &self.observed.ray.view {
-            Look::Known { .. } => return true,
-            Look::Unknown { last, .. } => last.as_ref().and_then(|view| {
-                let head = view.nodes.iter().filter(|node| node.is_head);
-                head.map(|node| node.started_at).max()
-            }),
-        };
-        let started = head.launched_at.saturating_sub(SKEW).unwrap_or(Timestamp::MIN);
-        by_status.max(by_view).is_some_and(|at| at >= started)
+        let is_awaited = |head: &HeadStatus, started| head.joined_time.is_none() && head.awaited_since == Some(started);
+        !was_seen && recorded.is_some_and(|recorded| is_awaited(recorded, head.launched_at))
     }
 
     fn unknown(&self, head: &Instance, dark: &Darkness) -> Judged {
@@ -541,7 +536,8 @@ impl<'a> Times<'a> {
         ]);
         let written = self.before.as_ref().filter(|(status, ..)| status == "Unknown");
         let since = whole(written.map_or(self.now, |(_, _, at, _)| *at)).max(whole(head.launched_at));
-        let was_known = self.was_known(head);
+        // Or nobody can tell.
+        let was_known = !self.never_answered(head);
         let patience = if was_known { self.timeout } else { self.unseen_timeout };
         let kept = self.kept_until().ok().flatten();
         let deadline = since.saturating_add(patience).unwrap_or(Timestamp::MAX);

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::{StatusInputs, network::seen};
 use crate::{
     api::{HeadStatus, Membership, PublicAddress, Revision, StepStatus, WorkerGroupStatus, WorkerStatus},
@@ -27,6 +29,10 @@ const IN_FULL: usize = 3;
 
 /// How many letters the others may say.
 const IN_SHORT: usize = 100;
+
+/// A start that was seen in its states before and after counts as seen if it was no longer ago: a status may be one of
+/// an old backup.
+const WITNESSED: SignedDuration = SignedDuration::from_mins(10);
 
 /// Whether a machine does its work.
 pub(super) fn works(machine: &Instance) -> bool {
@@ -82,8 +88,28 @@ pub(super) fn head(inputs: &StatusInputs<'_>, fleet: &Fleet<'_>, members: &Membe
         last_step: head.and_then(|head| inputs.observed.steps.get(&head.id).cloned()),
         host_key: member.and_then(|head| head.host_key.map(ToOwned::to_owned)),
         joined_time: member.and_then(|head| head.joined_time),
+        awaited_since: member.and_then(|head| awaited_since(head, inputs.previous.head.as_ref(), inputs.now)),
     };
     (status != HeadStatus::default()).then_some(status)
+}
+
+/// When the head started, if that was seen and its Ray has not answered since.
+fn awaited_since(head: &Member<'_>, before: Option<&HeadStatus>, now: Timestamp) -> Option<Timestamp> {
+    let (machine, started) = (head.machine, head.machine.launched_at);
+    if head.joined_time.is_some() {
+        return None;
+    }
+    let before = before.filter(|before| before.instance_id.as_ref() == Some(&machine.id));
+    let is_seen = match machine.state {
+        InstanceState::Pending => true,
+        InstanceState::Running => before.is_some_and(|before| {
+            let did_run = before.state.as_deref() == Some(InstanceState::Running.name());
+            let is_young = now.duration_since(started).abs() <= WITNESSED;
+            before.awaited_since == Some(started) || (!did_run && is_young)
+        }),
+        _ => false,
+    };
+    is_seen.then_some(started)
 }
 
 /// What the head was made from, as long as something tells. A head that is gone leaves it to be read.

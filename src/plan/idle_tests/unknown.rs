@@ -49,6 +49,7 @@ fn one_whose_ray_never_answered_is_stopped_after_two_hours_whatever_the_spec_say
     scenario.ray.unknown = Some(Blindness::DashboardDown);
     scenario.ray.others = crate::ray::facts::Others::Silent;
     scenario.settle();
+    scenario.write();
     scenario.arrive();
     let mut lab = Lab::running();
     lab.scenario = scenario;
@@ -62,6 +63,36 @@ fn one_whose_ray_never_answered_is_stopped_after_two_hours_whatever_the_spec_say
         done.iter().any(|line| line.starts_with("mark as stopped: RayUnknown@")),
         "{done:?}"
     );
+}
+
+#[test]
+fn what_is_not_recorded_is_not_taken_for_a_ray_that_never_answered() {
+    let wipe: fn(&mut Lab) = |lab| lab.scenario.observed.recorded = crate::api::RayClusterStatus::default();
+    let restore: fn(&mut Lab) = |lab| {
+        let head = lab.scenario.observed.recorded.head.as_mut().unwrap();
+        head.instance_id = Some("i-before".into());
+        head.awaited_since = Some(lab.scenario.now);
+    };
+    let older: fn(&mut Lab) = |lab| {
+        let recorded = &mut lab.scenario.observed.recorded;
+        let head = recorded.head.as_mut().unwrap();
+        (head.state, head.joined_time) = (Some("pending".into()), None);
+    };
+    for (lose, what) in [
+        (wipe, "wiped"),
+        (restore, "of another head"),
+        (older, "of before it ran"),
+    ] {
+        let mut lab = Lab::running();
+        lab.scenario.ray.others = crate::ray::facts::Others::Silent;
+        lab.pass_for(20);
+        lab.away_for(60);
+        lose(&mut lab);
+        lab.blind(Blindness::Unreachable);
+        let done = lab.pass_for(300);
+        assert!(!done.iter().any(|line| takes_down(line)), "{what}: {done:?}");
+        assert_eq!(lab.told(ConditionType::Idle), "Unknown UnknownForLong", "{what}");
+    }
 }
 
 #[test]
