@@ -366,6 +366,48 @@ fn a_report_is_one_line_of_json_whatever_was_printed() {
 }
 
 #[test]
+fn people_and_kernels_are_counted_and_a_list_of_processes_that_fails_counts_nobody() {
+    let place = Place::new(false, "true");
+    let own = "/bin/bash /usr/local/sbin/rayward-node report";
+    let told = |lines: &[&str], ending: &str| {
+        let list = format!("{own}\nsshd: rayward@notty\n{}\n", lines.join("\n"));
+        write(&place.path("list"), list, 0o644);
+        place.stub("ps", &format!("cat \"${{0%/*}}/../list\"{ending}"));
+        let report = place.report();
+        (report["sshSessions"].as_u64(), report["jupyterKernels"].as_u64())
+    };
+    let counted = [
+        ("sshd: ubuntu@pts/0", (1, 0)),
+        ("sshd: ubuntu@notty", (1, 0)),
+        ("sshd-session: ubuntu@pts/0,pts/1", (1, 0)),
+        ("sshd: rayward2@pts/0", (1, 0)),
+        ("sshd: rayward@pts/0", (0, 0)),
+        ("sshd: ubuntu [priv]", (0, 0)),
+        ("sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", (0, 0)),
+        ("grep sshd: ubuntu@pts/0", (0, 0)),
+        ("/opt/ray/bin/python3 -m ipykernel_launcher -f /k.json", (0, 1)),
+        ("python -Xfrozen_modules=off -m ipykernel_launcher -f /k.json", (0, 1)),
+        ("vim ipykernel_launcher.py", (0, 0)),
+        ("a * that no shell spreads", (0, 0)),
+        ("", (0, 0)),
+    ];
+    for (line, (people, kernels)) in counted {
+        assert_eq!(told(&[line], ""), (Some(people), Some(kernels)), "{line}");
+    }
+    let all: Vec<&str> = counted.iter().map(|(line, _)| *line).collect();
+    assert_eq!(told(&all, ""), (Some(4), Some(2)));
+    assert_eq!(told(&all, "; exit 1"), (None, None), "the list failed at its end");
+    place.stub("ps", "exit 1");
+    assert_eq!(place.report()["sshSessions"], Value::Null);
+    place.stub("ps", "");
+    assert_eq!(
+        place.report()["jupyterKernels"],
+        Value::Null,
+        "a list without itself is none"
+    );
+}
+
+#[test]
 fn a_token_is_kept_as_it_is_and_another_one_restarts_ray() {
     let place = Place::new(false, "true");
     write(&place.path("run/rayward/ready"), "", 0o644);

@@ -295,7 +295,7 @@ async fn people_on_any_machine_are_reported_and_count_where_they_are_said_to() {
     let people = |id: &'static str| {
         move |facts: &rayward::ray::facts::RayFacts| {
             let report = facts.reports.get(id)?.known()?;
-            (report.ssh_sessions == 1).then_some(report.stage)
+            (report.people?.ssh_sessions == 1).then_some(report.stage)
         }
     };
     let stage = ground.wait("somebody is on the worker", people("i-b")).await;

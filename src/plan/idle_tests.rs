@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::scenario::Scenario;
 use crate::{
-    ray::facts::{Blindness, Look, Signal},
+    ray::facts::{Blindness, Look, People, Signal},
     resources::instance::InstanceState,
     status::ConditionType,
 };
@@ -94,7 +94,10 @@ impl Lab {
         for (id, (ssh, kernels)) in &self.people {
             if let Some(Look::Known { fact, .. }) = ray.reports.get_mut(id) {
                 let report = Arc::make_mut(fact);
-                (report.ssh_sessions, report.jupyter_kernels) = (*ssh, *kernels);
+                report.people = Some(People {
+                    ssh_sessions: *ssh,
+                    jupyter_kernels: *kernels,
+                });
                 let counts = scenario.cluster.idle.signals;
                 is_used |= (counts.ssh_sessions && *ssh > 0) || (counts.jupyter_kernels && *kernels > 0);
             }

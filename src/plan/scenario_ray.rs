@@ -13,7 +13,7 @@ use crate::{
     api::StepStatus,
     plan::Action,
     ray::{
-        facts::{Blindness, Look, Node, NodeState, Others, RayFacts, Report, Stage, View},
+        facts::{Blindness, Look, Node, NodeState, Others, People, RayFacts, Report, Stage, View},
         step::{MachineStep, StepAnswer},
         streak::{Fault, Streak},
     },
@@ -288,6 +288,7 @@ impl RayModel {
             message: self.failing.clone().filter(|_| is_broken).unwrap_or_default(),
             ray_active: has_token && !is_broken,
             has_token,
+            people: Some(People::default()),
             head_address: self.heads.get(id).cloned(),
             ..Report::default()
         };

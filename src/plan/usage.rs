@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{Planner, fleet::Fleet, idle::IdleReason};
 use crate::{
     api::IdleSignals,
-    ray::facts::{Blindness, Look, Report, Signal},
+    ray::facts::{Blindness, Look, People as Told, Report, Signal, Stage},
     resources::instance::InstanceState,
 };
 
@@ -139,13 +139,18 @@ impl People {
         if !idle.asks_for_people() {
             return people;
         }
-        let reports = &planner.observed().ray.reports;
+        let ray = &planner.observed().ray;
         for machine in fleet.all().filter(|machine| machine.state == InstanceState::Running) {
             let id = &machine.id;
-            match reports.get(id) {
+            match ray.reports.get(id) {
                 Some(Look::Known { fact, age }) if age.saturating_add(read) <= REPORT_AGE => {
                     people.oldest = people.oldest.max(age.saturating_add(read));
-                    let counted = counted(fact, idle.signals);
+                    let Some(told) = fact.people else {
+                        let since = ray.people_untold.get(id).copied().unwrap_or(*age);
+                        people.miss(id, untold(fact), since.saturating_add(read), false);
+                        continue;
+                    };
+                    let counted = counted(told, idle.signals);
                     people.seen.extend(counted.map(|signal| (signal, id.clone())));
                 }
                 Some(Look::Known { age, .. }) => {
@@ -177,9 +182,17 @@ impl People {
     }
 }
 
-fn counted(report: &Report, signals: IdleSignals) -> impl Iterator<Item = Signal> {
-    let ssh = signals.ssh_sessions && report.ssh_sessions > 0;
-    let jupyter = signals.jupyter_kernels && report.jupyter_kernels > 0;
+/// Why a machine does not tell who is on it.
+fn untold(report: &Report) -> &str {
+    match report.stage {
+        Stage::Booting => "it has no rayward-node",
+        _ => "its ps tells nothing",
+    }
+}
+
+fn counted(people: Told, signals: IdleSignals) -> impl Iterator<Item = Signal> {
+    let ssh = signals.ssh_sessions && people.ssh_sessions > 0;
+    let jupyter = signals.jupyter_kernels && people.jupyter_kernels > 0;
     let ssh = ssh.then_some(Signal::SshSession);
     ssh.into_iter().chain(jupyter.then_some(Signal::JupyterKernel))
 }

@@ -26,6 +26,8 @@ pub struct RayFacts {
     /// What machines tell of themselves, by instance id; those that nobody asked are missing. The head is asked with
     /// every look, a worker while the plan is interested in it (see [`Interest`]).
     pub reports: BTreeMap<String, Look<Report>>,
+    /// For how long machines that report have not told who is on them, by instance id.
+    pub people_untold: BTreeMap<String, Duration>,
     /// What the last looks at the dashboard met, all of them alike.
     pub streak: Streak,
     /// For how long this process has looked at this head without a gap, whatever it saw: what happened before nobody
@@ -298,10 +300,8 @@ pub struct Report {
     pub message: String,
     /// The last lines of what runs or failed.
     pub lines: Vec<String>,
-    /// How many people are signed in over SSH.
-    pub ssh_sessions: u32,
-    /// How many Jupyter kernels run.
-    pub jupyter_kernels: u32,
+    /// Who is on it; `None`: it cannot tell, which is never "nobody".
+    pub people: Option<People>,
     /// Whether Ray's unit is active.
     pub ray_active: bool,
     /// Whether it has the cluster's token.
@@ -310,6 +310,15 @@ pub struct Report {
     pub boot_id: String,
     /// Where a worker looks for its head; `None`: it does not tell, or is the head.
     pub head_address: Option<String>,
+}
+
+/// Who is on a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct People {
+    /// How many people are signed in over SSH.
+    pub ssh_sessions: u32,
+    /// How many Jupyter kernels run.
+    pub jupyter_kernels: u32,
 }
 
 /// How far a machine is on its way into Ray.

@@ -151,6 +151,8 @@ pub(super) struct Knowledge {
     reports: BTreeMap<String, Track<Report>>,
     /// When machines were given the token of which no later report is known.
     given: BTreeMap<String, Instant>,
+    /// Since when machines that report have not told who is on them.
+    untold: BTreeMap<String, Instant>,
     streak: Streak,
     /// When the first and the last look without a gap began.
     looked: Option<(Instant, Instant)>,
@@ -175,6 +177,7 @@ impl Knowledge {
             activity: Track::new(now, freshness.often),
             reports: BTreeMap::new(),
             given: BTreeMap::new(),
+            untold: BTreeMap::new(),
             streak: Streak::default(),
             looked: None,
             clock: IdleClock::new(freshness.often, now, day),
@@ -191,6 +194,7 @@ impl Knowledge {
             .map(|(peer, fresh)| (peer.instance_id.as_str(), fresh))
             .collect();
         self.reports.retain(|id, _| wanted.contains_key(id.as_str()));
+        self.untold.retain(|id, _| wanted.contains_key(id.as_str()));
         self.host_keys.retain(|id, _| wanted.contains_key(id.as_str()));
         self.given.retain(|id, _| wanted.contains_key(id.as_str()));
         for (id, stale_after) in wanted {
@@ -237,6 +241,11 @@ impl Knowledge {
         match self.given.get(instance_id) {
             Some(at) if began <= *at => report.has_token = true,
             _ => drop(self.given.remove(instance_id)),
+        }
+        if report.people.is_some() {
+            self.untold.remove(instance_id);
+        } else {
+            self.untold.entry(instance_id.to_owned()).or_insert(began);
         }
         track.see(report, began);
     }
@@ -285,10 +294,9 @@ impl Knowledge {
             Ok((view, activity)) => {
                 let is_used = activity.as_ref().is_ok_and(|activity| !activity.signals.is_empty());
                 let is_used = is_used || self.shows_people(people);
-                let is_head_known = people.is_empty() || self.reports.get(&self.head).and_then(Track::fact).is_some();
                 if is_used {
                     self.clock.used(began, day);
-                } else if is_head_known && activity.is_ok() {
+                } else if activity.is_ok() && (people.is_empty() || self.all_tell_of_people(now)) {
                     self.clock.idle(began, day);
                 } else {
                     self.clock.unknown(began, day);
@@ -326,11 +334,18 @@ impl Knowledge {
         now.duration_since(last) > self.freshness.often
     }
 
+    /// Whether every machine told who is on it, and not too long ago.
+    fn all_tell_of_people(&self, now: Instant) -> bool {
+        let mut looks = self.reports.values().map(|track| track.look(now));
+        looks.all(|look| look.known().is_some_and(|report| report.people.is_some()))
+    }
+
     fn shows_people(&self, people: &BTreeSet<Signal>) -> bool {
         let reports = self.reports.values().filter_map(Track::fact);
         let mut counted = reports.map(|report| {
-            let signed_in = people.contains(&Signal::SshSession) && report.ssh_sessions > 0;
-            signed_in || (people.contains(&Signal::JupyterKernel) && report.jupyter_kernels > 0)
+            let seen = report.people.unwrap_or_default();
+            let signed_in = people.contains(&Signal::SshSession) && seen.ssh_sessions > 0;
+            signed_in || (people.contains(&Signal::JupyterKernel) && seen.jupyter_kernels > 0)
         });
         counted.any(|is_use| is_use)
     }
@@ -354,11 +369,14 @@ impl Knowledge {
     /// All of it, as the planner reads it.
     pub(super) fn facts(&self, others: Others, now: Instant, day: Timestamp) -> RayFacts {
         let reports = self.reports.iter().map(|(id, track)| (id.clone(), track.look(now)));
+        let untold = self.untold.iter();
+        let untold = untold.map(|(id, since)| (id.clone(), now.duration_since(*since)));
         let looked = self.looked.filter(|(_, last)| !self.is_gap(*last, now));
         RayFacts {
             view: self.view.bridged(now),
             activity: self.activity.look(now),
             reports: reports.collect(),
+            people_untold: untold.collect(),
             streak: looked.map(|_| self.streak).unwrap_or_default(),
             watched: looked.map_or(Duration::ZERO, |(first, last)| last.duration_since(first)),
             idle_for: self.clock.idle_for(now),
@@ -403,7 +421,8 @@ impl Knowledge {
             id.hash(&mut news);
             track.missed.as_ref().map(|(failure, _)| &failure.why).hash(&mut news);
             if let Some(report) = track.fact() {
-                let people = (report.ssh_sessions > 0, report.jupyter_kernels > 0);
+                let people = report.people;
+                let people = people.map(|people| (people.ssh_sessions > 0, people.jupyter_kernels > 0));
                 let ray = (report.ray_active, report.has_token, &report.boot_id);
                 (report.stage, &report.message, people, ray).hash(&mut news);
             }
@@ -415,7 +434,7 @@ impl Knowledge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ray::facts::{Activity, Node, Stage};
+    use crate::ray::facts::{Activity, Node, People, Stage};
 
     const OFTEN: Duration = Duration::from_secs(45);
 
@@ -536,10 +555,13 @@ mod tests {
     #[test]
     fn people_break_the_idle_time_where_they_count() {
         let person = |ssh_sessions, jupyter_kernels| Report {
-            ssh_sessions,
-            jupyter_kernels,
+            people: Some(People {
+                ssh_sessions,
+                jupyter_kernels,
+            }),
             ..Report::default()
         };
+        let untold = || Ok(Report::default());
         let ssh = BTreeSet::from([Signal::SshSession]);
         let jupyter = BTreeSet::from([Signal::JupyterKernel]);
         for (people, machine, report, is_idle) in [
@@ -550,11 +572,17 @@ mod tests {
             (&jupyter, "i-a", Ok(person(1, 0)), true),
             (&BTreeSet::new(), "i-head", Ok(person(1, 1)), true),
             (&ssh, "i-head", Err(slow()), false),
+            (&ssh, "i-a", Err(slow()), false),
+            (&ssh, "i-b", Err(slow()), false),
+            (&jupyter, "i-b", untold(), false),
+            (&ssh, "i-head", untold(), false),
+            (&BTreeSet::new(), "i-b", untold(), true),
             (&BTreeSet::new(), "i-head", Err(slow()), true),
         ] {
             let (mut knowledge, start) = begun();
             for second in [0, 15] {
                 let mut look = seen(at(start, second), Ok(View::default()));
+                look.reports = ["i-head", "i-a", "i-b"].map(|id| (id.into(), Ok(person(0, 0)))).into();
                 look.reports.push((machine.into(), report.clone()));
                 knowledge.take(look, people, at(start, second));
             }

@@ -1,9 +1,9 @@
 //! What `rayward-node report` prints.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{
-    facts::{Blindness, Report, Stage},
+    facts::{Blindness, People, Report, Stage},
     failure::{Failure, excerpt},
     ssh::{Output, Trouble},
 };
@@ -22,13 +22,20 @@ struct Printed {
     message: String,
     #[serde(default)]
     lines: Vec<String>,
-    ssh_sessions: u32,
-    jupyter_kernels: u32,
+    #[serde(deserialize_with = "told_or_null")]
+    ssh_sessions: Option<u32>,
+    #[serde(deserialize_with = "told_or_null")]
+    jupyter_kernels: Option<u32>,
     ray_active: bool,
     has_token: bool,
     boot_id: String,
     #[serde(default)]
     head_address: Option<String>,
+}
+
+/// The field has to be there.
+fn told_or_null<'de, D: Deserializer<'de>>(field: D) -> Result<Option<u32>, D::Error> {
+    Option::deserialize(field)
 }
 
 fn stage(name: &str) -> Option<Stage> {
@@ -42,6 +49,13 @@ fn stage(name: &str) -> Option<Stage> {
         "failed" => Stage::Failed,
         _ => return None,
     })
+}
+
+fn people((ssh_sessions, jupyter_kernels): (u32, u32)) -> People {
+    People {
+        ssh_sessions,
+        jupyter_kernels,
+    }
 }
 
 /// The report of the machine `who`, from what its command came to.
@@ -77,8 +91,7 @@ pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failur
         stage,
         message: excerpt(&printed.message, MOST_LETTERS),
         lines: lines.map(|line| excerpt(line, MOST_LETTERS)).collect(),
-        ssh_sessions: printed.ssh_sessions,
-        jupyter_kernels: printed.jupyter_kernels,
+        people: printed.ssh_sessions.zip(printed.jupyter_kernels).map(people),
         ray_active: printed.ray_active,
         has_token: printed.has_token,
         boot_id: excerpt(&printed.boot_id, MOST_LETTERS),
@@ -86,7 +99,8 @@ pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failur
     })
 }
 
-/// A machine whose cloud-init has not come so far has no such command, which is no failure.
+/// A machine whose cloud-init has not come so far has no such command, which is no failure;
+/// but people may be on it.
 fn not_run(who: &str, output: &Output) -> Result<Report, Failure> {
     let stderr = String::from_utf8_lossy(&output.stderr);
     if output.code == Some(127) || stderr.contains("command not found") {
@@ -127,14 +141,24 @@ mod tests {
             stage: Stage::Failed,
             message: "pip failed".into(),
             lines: vec!["one".into(), "two".into()],
-            ssh_sessions: 1,
-            jupyter_kernels: 2,
+            people: Some(people((1, 2))),
             ray_active: true,
             has_token: true,
             boot_id: "b".into(),
             head_address: Some("10.0.1.4".into()),
         };
         assert_eq!(report, expected);
+    }
+
+    #[test]
+    fn a_machine_that_cannot_tell_who_is_on_it_is_no_empty_one() {
+        for (from, to) in [
+            ("\"sshSessions\":1", "\"sshSessions\":null"),
+            ("\"jupyterKernels\":2", "\"jupyterKernels\":null"),
+        ] {
+            let report = read("i-1", Ok(printed(&PRINTED.replacen(from, to, 1)))).unwrap();
+            assert_eq!((report.people, report.stage), (None, Stage::Failed), "{to}");
+        }
     }
 
     #[test]
@@ -177,7 +201,8 @@ mod tests {
                 stdout: Vec::new(),
                 stderr: stderr.into(),
             };
-            assert_eq!(read("i-1", Ok(output)).unwrap().stage, Stage::Booting);
+            let report = read("i-1", Ok(output)).unwrap();
+            assert_eq!((report.stage, report.people), (Stage::Booting, None));
         }
     }
 

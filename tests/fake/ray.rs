@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use rayward::{
     ray::{
-        facts::{Activity, Blindness, Look, Node, NodeState, RayFacts, Report, Stage, View},
+        facts::{Activity, Blindness, Look, Node, NodeState, People, RayFacts, Report, Stage, View},
         step::{Hands, MachineStep, StepAnswer, StepError},
     },
     resources::{
@@ -108,6 +108,7 @@ fn report(has_token: bool) -> Report {
         },
         ray_active: has_token,
         has_token,
+        people: Some(People::default()),
         ..Report::default()
     }
 }
