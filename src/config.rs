@@ -148,11 +148,12 @@ pub struct Config {
         value_parser = duration)]
     pub look_interval: Duration,
 
-    /// How long a machine may take from running to its first appearance in Ray.
+    /// How long a worker may take from running to its first appearance in Ray before it is replaced; of a head it is only
+    /// told.
     #[arg(long, env = "RAYWARD_JOIN_TIMEOUT", value_name = "DURATION", default_value = "10m", value_parser = duration)]
     pub join_timeout: Duration,
 
-    /// How long a worker that had joined Ray may be missing there before it is healed.
+    /// How long a worker that had joined Ray may be missing there, or a head's Ray may be down, before it is healed.
     #[arg(long, env = "RAYWARD_LOST_AFTER", value_name = "DURATION", default_value = "75s", value_parser = duration)]
     pub lost_after: Duration,
 
@@ -165,7 +166,7 @@ pub struct Config {
         value_parser = duration)]
     pub drain_timeout: Duration,
 
-    /// How long the head's Ray may be unknown before its machine is rebooted, and before a person is told.
+    /// How long no connection may reach the head, in a row, before its machine is rebooted.
     #[arg(long, env = "RAYWARD_UNKNOWN_TIMEOUT", value_name = "DURATION", default_value = "10m",
         value_parser = duration)]
     pub unknown_timeout: Duration,

@@ -209,6 +209,16 @@ fn advice(why: &Blindness) -> String {
 }
 
 impl Report {
+    /// Whether what runs there failed, or fails again and again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.stage == Stage::Failed || self.ends_at_once()
+    }
+
+    fn ends_at_once(&self) -> bool {
+        self.ray_ends > 1 && matches!(self.stage, Stage::Failed | Stage::Starting)
+    }
+
     /// How far the machine is, or what failed there with its last lines.
     #[must_use]
     pub fn words(&self) -> String {
@@ -224,8 +234,13 @@ impl Report {
             Stage::Running => "Ray runs",
             Stage::Failed => "failed",
         };
-        let told = if self.message.is_empty() { stage } else { &self.message };
-        if self.stage != Stage::Failed || self.lines.is_empty() {
+        let told = match &self.message[..] {
+            // The same while it falls and while it starts again, which takes turns within seconds.
+            _ if self.ends_at_once() => "Ray ends by itself soon after each start",
+            "" => stage,
+            message => message,
+        };
+        if !self.has_failed() || self.lines.is_empty() {
             return told.to_owned();
         }
         let last = self.lines.len().saturating_sub(LINES);

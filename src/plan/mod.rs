@@ -114,7 +114,7 @@ pub struct RayLimits {
     pub heal_window: Duration,
     /// How long running work of a worker that is drained may take before its machine goes.
     pub drain_timeout: Duration,
-    /// How long the head's Ray may be unknown before its machine is rebooted, and before a person is told.
+    /// How long no connection may reach the head, in a row, before its machine is rebooted.
     pub unknown_timeout: Duration,
     /// How long a cluster must be known idle without a gap before it is stopped, at the least.
     pub idle_proof: Duration,

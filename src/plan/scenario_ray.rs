@@ -56,6 +56,8 @@ pub(crate) struct RayModel {
     pub stages: BTreeMap<String, Stage>,
     /// Restarts of the head's Ray.
     pub sessions: u32,
+    /// How often the Ray of machines ended by itself since it ran last.
+    pub ends: BTreeMap<String, u32>,
     /// Where workers look for their head, if they tell.
     pub heads: BTreeMap<String, String>,
     /// How other heads fare.
@@ -287,6 +289,7 @@ impl RayModel {
             },
             message: self.failing.clone().filter(|_| is_broken).unwrap_or_default(),
             ray_active: has_token && !is_broken,
+            ray_ends: self.ends.get(id).copied().unwrap_or_default(),
             has_token,
             people: Some(People::default()),
             head_address: self.heads.get(id).cloned(),

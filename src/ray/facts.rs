@@ -304,6 +304,8 @@ pub struct Report {
     pub people: Option<People>,
     /// Whether Ray's unit is active.
     pub ray_active: bool,
+    /// How often its Ray has ended by itself since it ran last.
+    pub ray_ends: u32,
     /// Whether it has the cluster's token.
     pub has_token: bool,
     /// Changes with each boot.

@@ -15,6 +15,8 @@ use super::{
 
 /// How long a call may take; Ray's own drain is a Python program that takes seconds to start.
 const LIMIT: Duration = Duration::from_secs(30);
+/// For how long a token that was read is as good as read again.
+const RECENTLY: Duration = Duration::from_secs(5);
 /// Exit code of a drain that Ray refused because the node works.
 const BUSY: u32 = 3;
 /// How long the reason of a drain may be.
@@ -117,9 +119,11 @@ impl WatchersHands {
             )
         };
         let token = if matches!(step, MachineStep::GiveToken { .. }) {
-            // What was read long ago may have been replaced.
-            watcher.line.read_again().await;
-            let opened = watcher.line.opened().await.map_err(|failure| failed(&failure))?;
+            let opened = watcher
+                .line
+                .opened_within(RECENTLY)
+                .await
+                .map_err(|failure| failed(&failure))?;
             Some(format!("{}\n", opened.token))
         } else {
             None

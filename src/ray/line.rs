@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use russh::keys::PrivateKey;
-use tokio::{sync::Mutex, time::timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 
 use super::{
     facts::Blindness,
@@ -20,6 +23,7 @@ pub(super) struct Opened {
     key: Arc<PrivateKey>,
     /// The token of its Ray.
     pub(super) token: String,
+    read_at: Instant,
 }
 
 #[derive(Default)]
@@ -70,9 +74,24 @@ impl Line {
         let opened = Arc::new(Opened {
             key: Arc::new(key),
             token,
+            read_at: Instant::now(),
         });
         kept.opened = Some(Arc::clone(&opened));
         Ok(opened)
+    }
+
+    /// The same as it was read less than `age` ago: what was read long ago may have been replaced. Where many machines
+    /// come at the same time it is read once for all of them.
+    pub(super) async fn opened_within(&self, age: Duration) -> Result<Arc<Opened>, Failure> {
+        let mut kept = self.kept.lock().await;
+        if kept
+            .opened
+            .as_ref()
+            .is_some_and(|opened| opened.read_at.elapsed() >= age)
+        {
+            kept.opened = None;
+        }
+        self.open(&mut kept).await
     }
 
     /// The Secret is read again before the next use.
@@ -117,5 +136,50 @@ impl Line {
     /// Closes the connection; the next use makes a new one.
     pub(super) async fn hang_up(&self) {
         self.kept.lock().await.connection = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use russh::keys::ssh_key::{LineEnding, private::Ed25519Keypair};
+
+    use super::*;
+
+    /// Counts how often it is read.
+    struct Counted(AtomicU32);
+
+    #[async_trait]
+    impl Keys for Counted {
+        async fn access(&self, _: &ClusterRef) -> Result<Access, String> {
+            let count = self.0.fetch_add(1, Ordering::Relaxed);
+            let key = PrivateKey::from(Ed25519Keypair::from_seed(&[7; 32]));
+            Ok(Access {
+                private_key: key.to_openssh(LineEnding::LF).unwrap().to_string(),
+                token: count.to_string(),
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn for_many_machines_that_come_together_the_secret_is_read_once_and_later_again() {
+        let keys = Arc::new(Counted(AtomicU32::new(0)));
+        let cluster = ClusterRef {
+            namespace: "ml".into(),
+            name: "lab".into(),
+            uid: "u".into(),
+        };
+        let dialler = Arc::new(Dialler::new(Duration::from_secs(1)));
+        let line = Line::new(cluster, Arc::clone(&keys) as Arc<dyn Keys>, dialler);
+        let hour = Duration::from_hours(1);
+        for _ in 0..100 {
+            assert_eq!(line.opened_within(hour).await.unwrap().token, "0");
+        }
+        assert_eq!(line.opened_within(Duration::ZERO).await.unwrap().token, "1", "too old");
+        assert_eq!(line.opened().await.unwrap().token, "1", "the kept one");
+        line.read_again().await;
+        assert_eq!(line.opened_within(hour).await.unwrap().token, "2", "it was refused");
     }
 }

@@ -27,6 +27,8 @@ struct Printed {
     #[serde(deserialize_with = "told_or_null")]
     jupyter_kernels: Option<u32>,
     ray_active: bool,
+    #[serde(default)]
+    ray_ends: u32,
     has_token: bool,
     boot_id: String,
     #[serde(default)]
@@ -93,6 +95,7 @@ pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failur
         lines: lines.map(|line| excerpt(line, MOST_LETTERS)).collect(),
         people: printed.ssh_sessions.zip(printed.jupyter_kernels).map(people),
         ray_active: printed.ray_active,
+        ray_ends: printed.ray_ends,
         has_token: printed.has_token,
         boot_id: excerpt(&printed.boot_id, MOST_LETTERS),
         head_address: printed.head_address.filter(|address| !address.is_empty()),
@@ -124,7 +127,7 @@ mod tests {
     use super::*;
 
     const PRINTED: &str = r#"{"stage":"failed","message":"pip failed","lines":["one","two"],"sshSessions":1,
-        "jupyterKernels":2,"rayActive":true,"hasToken":true,"bootId":"b","headAddress":"10.0.1.4","later":{"a":1}}"#;
+        "jupyterKernels":2,"rayActive":true,"rayEnds":2,"hasToken":true,"bootId":"b","headAddress":"10.0.1.4","later":{"a":1}}"#;
 
     fn printed(text: &str) -> Output {
         Output {
@@ -143,6 +146,7 @@ mod tests {
             lines: vec!["one".into(), "two".into()],
             people: Some(people((1, 2))),
             ray_active: true,
+            ray_ends: 2,
             has_token: true,
             boot_id: "b".into(),
             head_address: Some("10.0.1.4".into()),

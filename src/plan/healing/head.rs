@@ -153,10 +153,11 @@ impl Trouble<'_> {
         let lasted = planner.since(began);
         let words = || report.map_or_else(|| "booting".to_owned(), Report::words);
         let was_known = self.member.joined_time.is_some();
-        if !was_known && report.is_some_and(|report| report.stage == Stage::Failed) {
+        if !was_known && report.is_some_and(Report::has_failed) {
             let message = format!(
                 "{}: {}. It is tried again by itself; what the spec got wrong (rayVersion, pipPackages, setupScript, \
-                 environment, head.image) takes another head: correct it, then terminate {} to have it replaced",
+                 head.rayStartParams, environment, head.image) takes another head: correct it, then terminate {} to \
+                 have it replaced",
                 self.id,
                 words(),
                 self.id
@@ -258,7 +259,10 @@ impl Trouble<'_> {
                 self.why.name(),
                 self.message
             )),
-            _ => self.unhealed("its Ray was restarted and its machine rebooted, and Ray is still down"),
+            _ => self.unhealed(&format!(
+                "{} at {} did not help: its Ray is still down",
+                step.step, step.at
+            )),
         }
     }
 
@@ -269,7 +273,10 @@ impl Trouble<'_> {
         if let Some(step) = rebooted {
             let left = limits.unknown_timeout.saturating_sub(planner.since(step.at));
             return if left.is_zero() {
-                self.unhealed("it was rebooted, and still cannot be reached")
+                self.unhealed(&format!(
+                    "{} at {} did not help: it cannot be reached",
+                    step.step, step.at
+                ))
             } else {
                 self.healing(planner, &step.step, step.at, left)
             };
@@ -324,7 +331,7 @@ impl Trouble<'_> {
     /// What failed on the machine itself, if it says so.
     fn failure(&self) -> String {
         let report = self.member.known_report();
-        let failed = report.filter(|report| report.stage == Stage::Failed);
+        let failed = report.filter(|report| report.has_failed());
         failed.map_or_else(String::new, |failed| format!("; {}", failed.words()))
     }
 
@@ -335,10 +342,18 @@ impl Trouble<'_> {
                                    --egress-cidrs name the address that it comes from, and network.controllerAccess \
                                    the address of the head that it can reach"
                 .into(),
-            Blindness::Unreachable => ". If the controller comes from an address that neither network.adminCidrs nor \
-                                       the flag --egress-cidrs names, it is not let in. It is rebooted once other \
-                                       heads answer meanwhile, or EC2's status checks of it fail too"
-                .into(),
+            Blindness::Unreachable => {
+                let what_follows = match planner.cluster().head.when_unreachable {
+                    WhenUnreachable::Reboot => {
+                        "It is rebooted once other heads answer meanwhile, or EC2's status checks of it fail too"
+                    }
+                    WhenUnreachable::Keep => "It is not rebooted, since head.whenUnreachable is Keep",
+                };
+                format!(
+                    ". If the controller comes from an address that neither network.adminCidrs nor the flag \
+                     --egress-cidrs names, it is not let in. {what_follows}"
+                )
+            }
             Blindness::HostKeyChanged { shown } => format!(
                 ". Somebody may stand in between. If the key {shown} is right, say so: kubectl annotate --overwrite \
                  raycluster {name} rayward.dev/accept-host-key={shown}"

@@ -26,7 +26,10 @@ use crate::{
         failures::{has_failed, words},
         membership::{Member, Members, Ray},
     },
-    ray::step::{MachineStep, RESTART_RAY},
+    ray::{
+        facts::Stage,
+        step::{MachineStep, RESTART_RAY},
+    },
     resources::{
         Change,
         instance::{Instance, InstanceChange, console::has_latest},
@@ -196,7 +199,10 @@ fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Ru
 fn impaired(planner: &Planner<'_>, member: &Member<'_>, membership: Membership) -> Option<Rung> {
     let limits = &planner.inputs.limits.ray;
     let window = |at| limits.heal_window.saturating_sub(planner.since(at));
+    let stage = member.known_report().map(|report| report.stage);
     match (membership, member.step) {
+        // It tells how far it is, so it lives: a reboot would cut off what it installs, and it has its join time.
+        (Membership::Joining, _) if member.never_joined() && stage.is_some_and(|stage| stage != Stage::Failed) => None,
         (Membership::Joined, _) => Some(Rung::Wait(
             Reason::Impaired,
             "fails EC2's status checks, while Ray lists it as alive: it is left alone".into(),

@@ -94,6 +94,9 @@ fn a_head_is_not_rebooted_where_the_fault_may_be_ours_or_the_spec_says_so() {
 
     let mut lab = unreachable_lab(Others::Answering);
     lab.cluster.head.when_unreachable = WhenUnreachable::Keep;
+    lab.pass_for(60);
+    let told = waits(&lab, Subject::Head);
+    assert!(told[0].1.contains("is not rebooted"), "{told:?}");
     assert_eq!(lab.pass_for(3600), Vec::<String>::new());
     let told = waits(&lab, Subject::Head);
     assert_eq!(told[0].0, Reason::HeadUnhealed);
@@ -203,6 +206,27 @@ fn a_head_that_cannot_be_set_up_is_told_with_its_last_lines_and_kept() {
         "{told:?}"
     );
     assert_eq!(lab.observed.recorded.phase, Some(Phase::Stalled));
+}
+
+#[test]
+fn a_head_whose_ray_ends_at_each_start_is_told_once_and_climbs_no_ladder() {
+    let mut lab = Scenario::lab();
+    lab.ray.unknown = Some(Blindness::DashboardDown);
+    lab.run();
+    let id = head(&lab);
+    lab.ray.broken.insert(id.clone());
+    let mut told = Vec::new();
+    for count in 2..240 {
+        let stage = if count % 2 == 0 { Stage::Starting } else { Stage::Failed };
+        lab.ray.stages.insert(id.clone(), stage);
+        lab.ray.ends.insert(id.clone(), count);
+        assert_eq!(lab.pass_for(15), Vec::<String>::new(), "{count}");
+        told.extend(waits(&lab, Subject::Head));
+    }
+    told.dedup();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].0, Reason::BootstrapFailed);
+    assert!(told[0].1.contains("rayStartParams"), "{told:?}");
 }
 
 #[test]

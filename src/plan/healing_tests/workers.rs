@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     api::Phase,
-    ray::facts::{Blindness, Others},
+    ray::facts::{Blindness, Others, Stage},
     resources::instance::InstanceState,
 };
 
@@ -136,6 +136,22 @@ fn a_new_worker_that_fails_ec2s_checks_is_rebooted_and_then_replaced() {
     let done = lab.pass_for(600);
     assert!(done[0].starts_with(&format!("reboot {new}: fails EC2")), "{done:?}");
     assert!(done[1].starts_with(&format!("terminate {new}: fails EC2")), "{done:?}");
+}
+
+#[test]
+fn a_new_worker_that_tells_how_far_it_is_has_its_join_time_whatever_ec2s_checks_say() {
+    let mut lab = joined_lab();
+    lab.ray.withhold_tokens = true;
+    lab.cluster.groups[0].replicas = 3;
+    let before = lab.live(WORKER);
+    lab.settle();
+    lab.arrive();
+    let new = lab.live(WORKER).into_iter().find(|id| !before.contains(id)).unwrap();
+    lab.ray.stages.insert(new.clone(), Stage::Installing);
+    lab.machine_mut(&new).impaired = true;
+    let mut done = lab.pass_for(570);
+    done.retain(|line| !line.starts_with("give"));
+    assert_eq!(done, Vec::<String>::new());
 }
 
 #[test]
