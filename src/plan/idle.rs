@@ -395,10 +395,9 @@ impl<'a> Times<'a> {
 
     /// When it was last used, now that nobody uses it, and has not since `unused_since`.
     fn last_use(&self, unused_since: Timestamp) -> Option<(Timestamp, String)> {
-        if self.observed.ray.clock_jumped {
-            // Times of day from before the jump tell nothing.
-            return latest([Some((unused_since, self.signal.clone())), self.wake()]);
-        }
+        // Times of day from before a jump of the clock tell nothing: it may have been used until then.
+        let jump = self.observed.ray.clock_jumped;
+        let jump = jump.map(|ago| (self.ago(ago), "before the clock jumped".to_owned()));
         let stored = match self.stored {
             Some(at) => (at.min(self.now), self.signal.clone()),
             None => (unused_since, "before the first look".to_owned()),
@@ -417,6 +416,7 @@ impl<'a> Times<'a> {
             self.launch(),
             end,
             self.unwritten(unused_since),
+            jump,
             self.wake(),
         ])
     }
@@ -445,11 +445,7 @@ impl<'a> Times<'a> {
         let by_use = used_at.saturating_add(self.timeout).unwrap_or(Timestamp::MAX);
         let kept = kept_until.as_ref().ok().copied().flatten();
         let wished = kept.map_or(by_use, |kept| kept.max(by_use));
-        let needed = if ray.clock_jumped {
-            Duration::try_from(self.timeout).unwrap_or(Duration::MAX)
-        } else {
-            self.proof
-        };
+        let needed = self.proof;
         let deadline = self.proven(wished, unused_since, needed);
         let is_over = self.now >= deadline && ray.idle_for >= needed;
         let warning = WARNING.min(self.timeout / 2);
@@ -535,7 +531,11 @@ impl<'a> Times<'a> {
             self.wake(),
         ]);
         let written = self.before.as_ref().filter(|(status, ..)| status == "Unknown");
-        let since = whole(written.map_or(self.now, |(_, _, at, _)| *at)).max(whole(head.launched_at));
+        // What was written while the clock was ahead tells nothing.
+        let is_past = |at: &Timestamp| *at <= self.now;
+        let written = written.map(|(_, _, at, _)| Some(*at).filter(is_past).unwrap_or(unseen_since));
+        let started = Some(head.launched_at).filter(is_past).unwrap_or(Timestamp::MIN);
+        let since = whole(written.unwrap_or(self.now)).max(whole(started));
         // Or nobody can tell.
         let was_known = !self.never_answered(head);
         let patience = if was_known { self.timeout } else { self.unseen_timeout };
@@ -543,8 +543,10 @@ impl<'a> Times<'a> {
         let deadline = since.saturating_add(patience).unwrap_or(Timestamp::MAX);
         let deadline = kept.map_or(deadline, |kept| kept.max(deadline));
         // By the clock of the operating system, which may jump, and by this process's own.
-        let needed = if was_known || self.observed.ray.clock_jumped {
-            Duration::try_from(patience).unwrap_or(Duration::MAX)
+        let whole_patience = Duration::try_from(patience).unwrap_or(Duration::MAX);
+        let jumped = self.observed.ray.clock_jumped;
+        let needed = if was_known || jumped.is_some_and(|ago| ago < whole_patience) {
+            whole_patience
         } else {
             self.proof
         };
@@ -565,7 +567,13 @@ impl<'a> Times<'a> {
             (false, IdleAction::None, _) => "It goes on: idle.action is None".into(),
             (false, ..) => "It goes on: idle.whenUnknown is Keep".into(),
         };
-        let is_long = is_over && !goes_down;
+        // Known now and then, and never for as long as it takes to believe that nobody uses it.
+        let used_at = last.as_ref().map_or(self.now, |(at, _)| *at);
+        let overdue = used_at.saturating_add(self.timeout * 2).unwrap_or(Timestamp::MAX);
+        let overdue = kept.map_or(overdue, |kept| kept.max(overdue));
+        let watched = SignedDuration::try_from(self.observed.ray.watched).unwrap_or(SignedDuration::MAX);
+        let wavers = self.now >= overdue && watched >= self.timeout;
+        let is_long = (is_over && !goes_down) || (wavers && was_known);
         let reason = if is_long {
             IdleReason::UnknownForLong.name()
         } else {

@@ -31,7 +31,8 @@ struct Lab {
     unknown_for: i64,
     /// Age of the looks.
     age: Duration,
-    jumped: bool,
+    /// How long ago the clock jumped, in seconds.
+    jumped: Option<i64>,
     /// Ray and its nodes are seen, and not what uses it.
     use_is_unknown: bool,
 }
@@ -54,7 +55,7 @@ impl Lab {
             idle_for: None,
             unknown_for: 0,
             age: Duration::ZERO,
-            jumped: false,
+            jumped: None,
             use_is_unknown: false,
         };
         lab.pass();
@@ -112,7 +113,7 @@ impl Lab {
             }
         }
         ray.idle_for = Duration::from_secs(self.idle_for.unwrap_or_default().unsigned_abs());
-        ray.clock_jumped = self.jumped;
+        ray.clock_jumped = self.jumped.map(|ago| Duration::from_secs(ago.unsigned_abs()));
     }
 
     /// A pass as the controller makes it; what was done.
@@ -126,6 +127,7 @@ impl Lab {
     fn advance(&mut self, seconds: i64) {
         self.scenario.now += SignedDuration::from_secs(seconds);
         self.unknown_for += seconds;
+        self.jumped = self.jumped.map(|ago| ago + seconds);
         self.idle_for = self.idle_for.map(|idle| idle + seconds);
     }
 

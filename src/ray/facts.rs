@@ -33,12 +33,12 @@ pub struct RayFacts {
     /// For how long this process has looked at this head without a gap, whatever it saw: what happened before nobody
     /// watched.
     pub watched: Duration,
-    /// For how long every look without a gap was known and showed no use, by the monotonic clock; zero when the last
-    /// one showed use, failed, or came too late after the one before.
+    /// For how long looks without a gap were known and showed no use, by the monotonic clock; zero when the last one
+    /// showed use or failed. One that failed in between leaves no gap unless the next one comes too late.
     pub idle_for: Duration,
-    /// Since the last look that showed use the clock of the operating system jumped: times of day from before tell
-    /// nothing, only [`Self::idle_for`] does.
-    pub clock_jumped: bool,
+    /// How long ago the clock of the operating system jumped last, by the monotonic clock: times of day from before
+    /// tell nothing.
+    pub clock_jumped: Option<Duration>,
     /// How the other heads fare that this process looks at.
     pub others: Others,
     /// Fingerprints of SSH host keys that were seen at a first contact, by instance id: to be remembered in the status

@@ -15,9 +15,12 @@ pub struct IdleClock {
     gap: Duration,
     /// The first and the last of the looks in a row that showed no use, by when they began.
     run: Option<(Instant, Instant)>,
-    /// Both clocks at the last look that showed use, at first when watching began.
-    used: (Instant, Timestamp),
-    jumped: bool,
+    /// The last look failed.
+    missed: bool,
+    /// Both clocks at the last look, at first when watching began.
+    last: (Instant, Timestamp),
+    /// When the clock of the operating system was seen to have jumped last.
+    jumped: Option<Instant>,
 }
 
 impl IdleClock {
@@ -27,49 +30,63 @@ impl IdleClock {
         Self {
             gap,
             run: None,
-            used: (now, day),
-            jumped: false,
+            missed: false,
+            last: (now, day),
+            jumped: None,
         }
     }
 
-    /// A look that began at `now` showed use.
+    /// A look that began at `now` showed use, or that this is another Ray.
     pub fn used(&mut self, now: Instant, day: Timestamp) {
+        self.look(now, day, false);
         self.run = None;
-        self.used = (now, day);
-        self.jumped = false;
     }
 
     /// A look that began at `now` showed no use.
     pub fn idle(&mut self, now: Instant, day: Timestamp) {
-        self.jumped = self.has_jumped(now, day);
+        self.look(now, day, false);
         self.run = match self.run {
             Some((first, last)) if now.duration_since(last) < self.gap => Some((first, now)),
             _ => Some((now, now)),
         };
     }
 
-    /// A look that began at `now` failed.
+    /// A look that began at `now` failed: it proves nothing, and leaves a gap only with those beside it.
     pub fn unknown(&mut self, now: Instant, day: Timestamp) {
-        self.jumped = self.has_jumped(now, day);
-        self.run = None;
+        self.look(now, day, true);
     }
 
-    /// From the first to the last look of those in a row that showed no use; zero when the last one is too old.
+    fn look(&mut self, now: Instant, day: Timestamp, missed: bool) {
+        if self.jumps(now, day) {
+            self.jumped = Some(now);
+        }
+        (self.last, self.missed) = ((now, day), missed);
+    }
+
+    /// From the first to the last look of those in a row that showed no use; zero when the last one is too old, or
+    /// failed.
     #[must_use]
     pub fn idle_for(&self, now: Instant) -> Duration {
         match self.run {
-            Some((first, last)) if now.duration_since(last) < self.gap => last.duration_since(first),
+            Some((first, last)) if !self.missed && now.duration_since(last) < self.gap => last.duration_since(first),
             _ => Duration::ZERO,
         }
     }
 
-    /// Whether the clock of the operating system jumped since the last look that showed use.
+    /// How long ago the clock of the operating system was seen to have jumped last.
     #[must_use]
-    pub fn has_jumped(&self, now: Instant, day: Timestamp) -> bool {
-        let (then, day_then) = self.used;
+    pub fn jumped(&self, now: Instant, day: Timestamp) -> Option<Duration> {
+        if self.jumps(now, day) {
+            return Some(Duration::ZERO);
+        }
+        self.jumped.map(|at| now.duration_since(at))
+    }
+
+    fn jumps(&self, now: Instant, day: Timestamp) -> bool {
+        let (then, day_then) = self.last;
         let passed = SignedDuration::try_from(now.duration_since(then)).unwrap_or(SignedDuration::MAX);
         let by_day = day.duration_since(day_then);
-        self.jumped || by_day.saturating_sub(passed).unsigned_abs() > JUMP
+        by_day.saturating_sub(passed).unsigned_abs() > JUMP
     }
 }
 
@@ -117,17 +134,26 @@ mod tests {
     }
 
     #[test]
-    fn use_a_failure_and_a_gap_each_begin_anew() {
-        for spoil in [
-            |clock: &mut IdleClock, (now, day)| clock.used(now, day),
-            |clock: &mut IdleClock, (now, day)| clock.unknown(now, day),
-        ] {
+    fn use_failures_and_a_gap_each_begin_anew_and_one_failure_does_not() {
+        let (clocks, mut clock) = begun();
+        idle(&mut clock, &clocks, &[10, 20]);
+        let (now, day) = clocks.at(30);
+        clock.used(now, day);
+        assert_eq!(clock.idle_for(now), Duration::ZERO);
+        idle(&mut clock, &clocks, &[40, 50]);
+        assert_eq!(clock.idle_for(clocks.at(50).0), Duration::from_secs(10));
+
+        for (next, expected) in [(64, 54), (65, 0)] {
             let (clocks, mut clock) = begun();
             idle(&mut clock, &clocks, &[10, 20]);
-            spoil(&mut clock, clocks.at(30));
-            assert_eq!(clock.idle_for(clocks.at(30).0), Duration::ZERO);
-            idle(&mut clock, &clocks, &[40, 50]);
-            assert_eq!(clock.idle_for(clocks.at(50).0), Duration::from_secs(10));
+            for second in [30, 45] {
+                let (now, day) = clocks.at(second);
+                clock.unknown(now, day);
+                assert_eq!(clock.idle_for(now), Duration::ZERO, "a look that failed proves nothing");
+            }
+            idle(&mut clock, &clocks, &[next]);
+            let proven = clock.idle_for(clocks.at(next).0);
+            assert_eq!(proven, Duration::from_secs(expected), "{next}");
         }
         let (clocks, mut clock) = begun();
         idle(&mut clock, &clocks, &[10, 20, 65]);
@@ -143,18 +169,32 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_of_the_clock_in_either_direction_is_known_until_the_next_use() {
+    fn a_jump_of_the_clock_in_either_direction_is_dated() {
         for jump in [3600, -3600] {
             let (clocks, mut clock) = begun();
             idle(&mut clock, &clocks, &[10, 20]);
             let (now, day) = clocks.at(30);
-            assert!(!clock.has_jumped(now, day + SignedDuration::from_secs(29)));
-            let later = day + SignedDuration::from_secs(jump);
-            clock.idle(now, later);
-            // Set back again: the time in between was still wrong.
-            assert!(clock.has_jumped(now, day));
-            clock.used(now, later);
-            assert!(!clock.has_jumped(now, later));
+            assert_eq!(clock.jumped(now, day + SignedDuration::from_secs(29)), None);
+            let later = |seconds| (clocks.at(seconds).0, clocks.at(seconds + jump).1);
+            let (now, day) = later(30);
+            assert_eq!(clock.jumped(now, day), Some(Duration::ZERO), "before the next look");
+            clock.idle(now, day);
+            let (now, day) = later(50);
+            clock.used(now, day);
+            assert_eq!(clock.jumped(now, day), Some(Duration::from_secs(20)));
+            // Set back again: another jump.
+            let (now, day) = clocks.at(60);
+            assert_eq!(clock.jumped(now, day), Some(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_drifts_a_little_with_every_look_does_not_jump() {
+        let (clocks, mut clock) = begun();
+        for look in 1..1000 {
+            let (now, day) = (clocks.at(look * 15).0, clocks.at(look * 16).1);
+            clock.idle(now, day);
+            assert_eq!(clock.jumped(now, day), None);
         }
     }
 }

@@ -312,9 +312,13 @@ impl Knowledge {
                 if failure.why == Blindness::WrongPeer {
                     self.host_keys.remove(&self.head);
                 }
+                if matches!(failure.why, Blindness::WrongPeer | Blindness::HostKeyChanged { .. }) {
+                    self.clock.used(began, day);
+                } else {
+                    self.clock.unknown(began, day);
+                }
                 self.view.miss(failure.clone(), now);
                 self.activity.miss(failure, now);
-                self.clock.unknown(began, day);
             }
         }
     }
@@ -380,7 +384,7 @@ impl Knowledge {
             streak: looked.map(|_| self.streak).unwrap_or_default(),
             watched: looked.map_or(Duration::ZERO, |(first, last)| last.duration_since(first)),
             idle_for: self.clock.idle_for(now),
-            clock_jumped: self.clock.has_jumped(now, day),
+            clock_jumped: self.clock.jumped(now, day),
             others,
             host_keys: self.host_keys.clone(),
         }
@@ -532,12 +536,17 @@ mod tests {
             (0, idle(), 0),
             (15, idle(), 15),
             (30, Err(slow()), 0),
-            (45, idle(), 0),
-            (60, idle(), 15),
-            (75, Ok((View::default(), Ok(used))), 0),
+            (45, idle(), 45),
+            (60, Err(slow()), 0),
+            (75, Err(slow()), 0),
             (90, idle(), 0),
             (105, idle(), 15),
-            (120, Ok((View::default(), Err(slow()))), 0),
+            (120, Ok((View::default(), Ok(used))), 0),
+            (135, idle(), 0),
+            (150, idle(), 15),
+            (165, Ok((View::default(), Err(slow()))), 0),
+            (180, Err(Failure::new(Blindness::WrongPeer, "another")), 0),
+            (195, idle(), 0),
         ] {
             let look = Seen {
                 view,

@@ -20,12 +20,32 @@ fn a_clock_that_jumps_ahead_makes_no_minute_pass() {
     let mut lab = Lab::running();
     lab.pass_for(30);
     lab.scenario.now += SignedDuration::from_hours(24);
-    lab.jumped = true;
-    lab.idle_for = Some(30 * 60);
-    let done = lab.pass_for(58);
+    lab.jumped = Some(0);
+    let done = lab.pass_for(88);
     assert!(lab.is_up(), "{done:?}");
     lab.pass_for(4);
-    assert!(!lab.is_up(), "ninety minutes by the other clock");
+    assert!(!lab.is_up(), "ninety minutes since it jumped");
+}
+
+#[test]
+fn looks_that_fail_after_a_jump_keep_no_cluster_for_ever() {
+    let mut lab = Lab::running();
+    lab.scenario.ray.others = crate::ray::facts::Others::Silent;
+    lab.scenario.now += SignedDuration::from_hours(24);
+    lab.jumped = Some(0);
+    for _ in 0..5 {
+        let done = lab.pass_for(19);
+        assert!(
+            !done.iter().any(|line| takes_down(line)) || lab.jumped >= Some(90 * 60),
+            "{done:?}"
+        );
+        lab.blind(Blindness::Slow);
+        lab.advance(15);
+        lab.pass();
+        lab.scenario.ray.unknown = None;
+    }
+    lab.pass_for(10);
+    assert!(!lab.is_up(), "unused since it jumped, {:?} s ago", lab.jumped);
 }
 
 #[test]

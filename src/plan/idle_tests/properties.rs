@@ -46,7 +46,7 @@ fn happen(lab: &mut Lab, event: &Event) {
         Event::Minutes(_) => {}
         Event::Jump(minutes) => {
             lab.scenario.now += SignedDuration::from_mins(*minutes);
-            lab.jumped = true;
+            lab.jumped = Some(0);
         }
         Event::Away(minutes) => lab.away_for(*minutes),
         Event::Wipe => {
@@ -102,7 +102,7 @@ proptest! {
                     let activity = known.expect("it is known");
                     prop_assert!(activity.signals.is_empty());
                     prop_assert!(idle_for >= Duration::from_mins(10), "{idle_for:?}");
-                    prop_assert!(!lab.jumped || idle_for >= Duration::from_mins(20));
+                    prop_assert!(lab.jumped.is_none_or(|ago| ago >= 20 * 60));
                     prop_assert!(told.is_none_or(|told| told <= lab.scenario.now));
                     prop_assert!(!lab.scenario.cluster.suspend);
                 }

@@ -96,6 +96,33 @@ fn what_is_not_recorded_is_not_taken_for_a_ray_that_never_answered() {
 }
 
 #[test]
+fn what_is_known_only_now_and_then_is_never_proven_idle_and_that_is_told() {
+    let mut lab = Lab::minutes(20);
+    lab.scenario.ray.others = crate::ray::facts::Others::Silent;
+    let mut told = false;
+    for _ in 0..20 {
+        let done = lab.pass_for(7);
+        assert!(!done.iter().any(|line| takes_down(line)), "{done:?}");
+        lab.blind(Blindness::Slow);
+        lab.pass_for(1);
+        told |= lab.told(ConditionType::Idle) == "Unknown UnknownForLong";
+        lab.scenario.ray.unknown = None;
+    }
+    assert!(told, "{}", lab.message(ConditionType::Idle));
+}
+
+#[test]
+fn a_time_of_being_unknown_that_lies_ahead_counts_as_now() {
+    let mut lab = Lab::with(|lab| lab.cluster.idle.when_unknown = WhenUnknown::Stop);
+    lab.scenario.ray.others = crate::ray::facts::Others::Silent;
+    lab.blind(Blindness::Slow);
+    lab.pass();
+    lab.scenario.now -= SignedDuration::from_hours(9999);
+    lab.pass_for(95);
+    assert!(!lab.is_up());
+}
+
+#[test]
 fn a_process_that_has_just_started_says_what_the_last_one_said_until_it_has_looked() {
     let mut lab = Lab::minutes(20);
     lab.pass_for(5);
