@@ -27,6 +27,8 @@ mod crash;
 #[cfg(test)]
 mod crd;
 #[cfg(test)]
+mod dark_ray;
+#[cfg(test)]
 mod deletion;
 #[cfg(test)]
 mod drift;
