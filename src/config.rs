@@ -148,8 +148,8 @@ pub struct Config {
         value_parser = duration)]
     pub look_interval: Duration,
 
-    /// How long a worker may take from running to its first appearance in Ray before it is replaced; of a head it is only
-    /// told.
+    /// How long a worker may take from running to its first appearance in Ray before it is replaced; of a head it is
+    /// only told.
     #[arg(long, env = "RAYWARD_JOIN_TIMEOUT", value_name = "DURATION", default_value = "10m", value_parser = duration)]
     pub join_timeout: Duration,
 

@@ -150,8 +150,8 @@ impl State {
         }
     }
 
-    /// Notes a step that could not be done on its machine, or whose answer was lost. A restart or a reboot may have been
-    /// begun, and counts; a drain is tried again, and since when it fails is kept.
+    /// Notes a step that could not be done on its machine, or whose answer was lost. A restart or a reboot may have
+    /// been begun, and counts; a drain is tried again, and since when it fails is kept.
     pub(super) fn fail(&mut self, action: &Action, now: Timestamp) {
         let steps = &mut self.observed.steps;
         steps.extend(steps_of(action, now));

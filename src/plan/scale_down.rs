@@ -5,8 +5,8 @@
 //! all the same, since somebody asked for fewer: it takes no new work, and what runs has
 //! [`RayLimits::drain_timeout`](super::RayLimits). A drain is never taken back: such a worker goes, and where it is
 //! wanted again another comes. While the head's Ray is not known nobody can be drained, and what may work waits for as
-//! long: only what tells by itself that its Ray never ran goes. One that was not in Ray when that was last seen may have
-//! come since.
+//! long: only what tells by itself that its Ray never ran goes. One that was not in Ray when that was last seen may
+//! have come since.
 
 use std::{cmp::Reverse, time::Duration};
 

@@ -127,7 +127,8 @@ mod tests {
     use super::*;
 
     const PRINTED: &str = r#"{"stage":"failed","message":"pip failed","lines":["one","two"],"sshSessions":1,
-        "jupyterKernels":2,"rayActive":true,"rayEnds":2,"hasToken":true,"bootId":"b","headAddress":"10.0.1.4","later":{"a":1}}"#;
+        "jupyterKernels":2,"rayActive":true,"rayEnds":2,"hasToken":true,"bootId":"b",
+        "headAddress":"10.0.1.4","later":{"a":1}}"#;
 
     fn printed(text: &str) -> Output {
         Output {

@@ -158,8 +158,8 @@ pub(super) fn worker_groups(
         let count = |is: &dyn Fn(&Instance) -> bool| {
             u32::try_from(machines.iter().filter(|machine| is(machine)).count()).unwrap_or(u32::MAX)
         };
-        // Since when a drain fails counts while it is tried: not once nobody is to go any more, nor over a time in which
-        // nobody could be asked.
+        // Since when a drain fails counts while it is tried: not once nobody is to go any more, nor over a time in
+        // which nobody could be asked.
         let is_tried = matches!(members.ray, Ray::Known(_)) && machines.len() > desired as usize;
         let last_step = |machine: &Instance| {
             let step = inputs.observed.steps.get(&machine.id);
