@@ -18,6 +18,8 @@ enum Event {
     Suspend(bool),
     Wake(u8),
     Old,
+    /// A worker cannot be asked who is on it, or can again.
+    DarkWorker(bool),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -32,6 +34,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         1 => any::<bool>().prop_map(Event::Suspend),
         1 => (0..3_u8).prop_map(Event::Wake),
         1 => Just(Event::Old),
+        2 => any::<bool>().prop_map(Event::DarkWorker),
     ];
     vec(event, 0..14)
 }
@@ -60,6 +63,11 @@ fn happen(lab: &mut Lab, event: &Event) {
         }
         Event::Suspend(suspend) => lab.scenario.cluster.suspend = *suspend,
         Event::Wake(text) => lab.wake(&text.to_string()),
+        Event::DarkWorker(true) => {
+            let worker = lab.scenario.live(crate::plan::fleet::WORKER).first().cloned();
+            lab.scenario.ray.refused.extend(worker.map(|id| (id, Blindness::Slow)));
+        }
+        Event::DarkWorker(false) => lab.scenario.ray.refused.clear(),
         Event::Old => {
             lab.scenario.observed.recorded.last_activity_time = Some(Timestamp::UNIX_EPOCH);
         }
@@ -91,6 +99,7 @@ proptest! {
                 let told = lab.deadline();
                 let marked = lab.scenario.observed.stopped.is_some();
                 let known = lab.scenario.observed.ray.activity.known().cloned();
+                let all_told = lab.scenario.observed.ray.reports.values().all(|report| report.known().is_some());
                 let idle_for = lab.scenario.observed.ray.idle_for;
                 let done = lab.scenario.settle();
                 let is_stop = |line: &String| line.starts_with("stop ") || line.starts_with("terminate ");
@@ -101,6 +110,7 @@ proptest! {
                 if done.iter().any(|line| line.starts_with("mark as stopped: Idle@")) {
                     let activity = known.expect("it is known");
                     prop_assert!(activity.signals.is_empty());
+                    prop_assert!(all_told, "nobody knows who is on the worker");
                     prop_assert!(idle_for >= Duration::from_mins(10), "{idle_for:?}");
                     prop_assert!(lab.jumped.is_none_or(|ago| ago >= 20 * 60));
                     prop_assert!(told.is_none_or(|told| told <= lab.scenario.now));
