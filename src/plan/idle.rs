@@ -410,7 +410,7 @@ impl<'a> Times<'a> {
             .and_then(|activity| activity.last_end);
         // The head's clock may be ahead: by more than the timeout, its times tell nothing.
         let end = end.filter(|end| end.duration_since(self.now) <= self.timeout);
-        let end = end.map(|end| (end.min(self.now), "the end of a job or an actor".to_owned()));
+        let end = end.map(|end| (end.min(self.now), "the end of a job or a driver".to_owned()));
         latest([
             Some(stored),
             self.launch(),

@@ -251,7 +251,7 @@ pub enum NodeState {
 pub struct Activity {
     /// What uses it now, and which (`job raysubmit_1`, `2 of 4 CPU`); empty: nothing.
     pub signals: BTreeMap<Signal, String>,
-    /// The newest end of a job, a driver or an actor that Ray reports.
+    /// The newest end of a job or a driver that Ray reports.
     pub last_end: Option<Timestamp>,
 }
 
