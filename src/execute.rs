@@ -33,7 +33,7 @@ use crate::{
     memory::{Memory, RetryDelays},
     observe::{KeySecret, Ledger, Observed, Source},
     plan::{
-        self, Action, Plan,
+        self, Action, Plan, StopMark,
         pool::{shortage, unsupported_key},
     },
     ray::step::Hands,
@@ -244,6 +244,14 @@ impl<'a> Execution<'a> {
                 Action::AddFinalizer => done_by_kubernetes(kubernetes.set_finalizer(true).await),
                 Action::RemoveFinalizer => done_by_kubernetes(kubernetes.set_finalizer(false).await),
                 Action::MarkStopped(mark) => done_by_kubernetes(kubernetes.mark_stopped(mark).await),
+                Action::HandleWake { text } => {
+                    let mark = StopMark {
+                        stopped: None,
+                        wake_handled: Some(text.clone()),
+                        because: String::new(),
+                    };
+                    done_by_kubernetes(kubernetes.mark_stopped(&mark).await)
+                }
             };
             let at = Instant::now();
             Arrival::Performed(Performed { action, at, result })

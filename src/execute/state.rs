@@ -137,6 +137,7 @@ impl State {
                 observed.is_own_mark = mark.stopped.is_some();
                 observed.wishes.wake_handled.clone_from(&mark.wake_handled);
             }
+            (Action::HandleWake { text }, _) => observed.wishes.wake_handled = Some(text.clone()),
             // The record of launches is entered by whoever knows the window.
             (
                 Action::RecordLaunches(_)

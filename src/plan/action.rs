@@ -33,6 +33,11 @@ pub enum Action {
     /// Set the annotation that says why the cluster is down, or remove it, and the one that says which wish to be
     /// woken is handled.
     MarkStopped(StopMark),
+    /// Set the annotation that says which wish to be woken is handled, of a cluster that is up.
+    HandleWake {
+        /// Value of `rayward.dev/wake`.
+        text: String,
+    },
 }
 
 /// What the annotations say of a cluster that is to be down, or up again: both are written at once.
@@ -65,7 +70,7 @@ impl Action {
             Self::RecordLaunches(_) | Self::CloseLaunches(_) | Self::HoldLaunches { .. } => "record launches".into(),
             Self::CreateKey => "create key".into(),
             Self::AddFinalizer | Self::RemoveFinalizer => "finalizer".into(),
-            Self::MarkStopped(_) => "mark stopped".into(),
+            Self::MarkStopped(_) | Self::HandleWake { .. } => "mark stopped".into(),
         }
     }
 }
@@ -103,6 +108,7 @@ impl fmt::Display for Action {
                 Some(reason) => write!(f, "mark as stopped: {reason}"),
                 None => f.write_str("remove the mark of being stopped"),
             },
+            Self::HandleWake { text } => write!(f, "note that the wake {text:?} is handled"),
         }
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Planner, Reason, Subject,
+    Action, Planner, Reason, Subject,
     fleet::Fleet,
-    suspend::Cause,
+    suspend::{Cause, is_woken},
     usage::{Darkness, Usage, usage},
 };
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
     },
 };
 
+/// What [`Idleness::last_signal`] says of a cluster that a person woke.
+const WAKE: &str = "a wake";
 /// How often the time of the last use is written down while a cluster is in use.
 const WRITE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 /// How long before it stops a cluster tells so; at most half of the timeout.
@@ -134,7 +136,9 @@ pub(super) fn confirm(planner: &mut Planner<'_>, fleet: &Fleet<'_>, cause: Cause
 
 /// Judges the use of a cluster that is to be up; `true`: it is to go down now, and nothing else is planned for it.
 pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
-    match judge(planner, fleet) {
+    let judgement = judge(planner, fleet);
+    planner.handle_wake(&judgement);
+    match judgement {
         Judgement::Unused {
             judged,
             cause,
@@ -213,6 +217,22 @@ fn judge(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Judgement {
 }
 
 impl Planner<'_> {
+    /// A wish to wake a cluster that is up is use of it, and is handled once that is written down, or something else
+    /// shows use: whatever becomes of this process, none is lost.
+    fn handle_wake(&mut self, judgement: &Judgement) {
+        let observed = self.observed();
+        let Some(text) = observed.wishes.wake.clone().filter(|_| is_woken(observed)) else {
+            return;
+        };
+        let recorded = &observed.recorded;
+        let is_wake = recorded.last_activity_signal.as_deref() == Some(WAKE);
+        let at = recorded.last_activity_time.filter(|_| is_wake);
+        let is_written = at.is_some_and(|at| self.inputs.now.duration_since(at).abs() <= WAVERING);
+        if is_written || matches!(judgement, Judgement::Used { .. }) {
+            self.act(Subject::Cluster, Action::HandleWake { text });
+        }
+    }
+
     /// Enters a judgement; `true`: the cluster is to go down now.
     fn take(&mut self, judged: Judged, cause: Cause, is_fresh: bool) -> bool {
         if let Some(again) = judged.again {
@@ -266,7 +286,7 @@ struct Times<'a> {
     signal: String,
     /// The status and the reason of the condition that is written down, since when, and its message.
     before: Option<(String, String, Timestamp, String)>,
-    /// The cluster is on its way up again.
+    /// The cluster is on its way up again, or a person wants it to be up.
     is_waking: bool,
     launched_at: Option<Timestamp>,
 }
@@ -301,7 +321,7 @@ impl<'a> Times<'a> {
                 )
             }),
             is_waking: observed.stopped.is_none()
-                && matches!(recorded.phase, Some(Phase::Suspended | Phase::Suspending)),
+                && (is_woken(observed) || matches!(recorded.phase, Some(Phase::Suspended | Phase::Suspending))),
             launched_at: head.map(|head| head.launched_at),
         }
     }
@@ -344,7 +364,14 @@ impl<'a> Times<'a> {
 
     /// Whoever wakes a cluster uses it.
     fn wake(&self) -> Option<(Timestamp, String)> {
-        self.is_waking.then(|| (self.now, "a wake".to_owned()))
+        self.is_waking.then(|| (self.now, WAKE.to_owned()))
+    }
+
+    /// When it was woken, if nothing has been seen using it since.
+    fn woken_at(&self) -> Option<Timestamp> {
+        let stored = self.stored.filter(|_| self.signal == WAKE);
+        let stored = stored.map(|at| at.min(self.now));
+        self.is_waking.then_some(self.now).or(stored)
     }
 
     fn not_up(&self) -> Idleness {
@@ -540,7 +567,8 @@ impl<'a> Times<'a> {
         let was_known = !self.never_answered(head);
         let patience = if was_known { self.timeout } else { self.unseen_timeout };
         let kept = self.kept_until().ok().flatten();
-        let deadline = since.saturating_add(patience).unwrap_or(Timestamp::MAX);
+        let counted_from = self.woken_at().map_or(since, |at| whole(at).max(since));
+        let deadline = counted_from.saturating_add(patience).unwrap_or(Timestamp::MAX);
         let deadline = kept.map_or(deadline, |kept| kept.max(deadline));
         // By the clock of the operating system, which may jump, and by this process's own.
         let whole_patience = Duration::try_from(patience).unwrap_or(Duration::MAX);

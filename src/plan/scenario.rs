@@ -266,6 +266,7 @@ impl Scenario {
                 self.observed.is_own_mark = mark.stopped.is_some();
                 self.observed.wishes.wake_handled.clone_from(&mark.wake_handled);
             }
+            Action::HandleWake { text } => self.observed.wishes.wake_handled = Some(text.clone()),
         }
     }
 

@@ -91,7 +91,7 @@ pub fn cause(cluster: &ValidCluster, observed: &Observed) -> Option<Cause> {
 }
 
 /// Whether a person asks to start it in a way that was not acted upon yet.
-fn is_woken(observed: &Observed) -> bool {
+pub(super) fn is_woken(observed: &Observed) -> bool {
     let wishes = &observed.wishes;
     wishes.wake.is_some() && wishes.wake != wishes.wake_handled
 }
@@ -158,19 +158,27 @@ fn head_runs(fleet: &Fleet<'_>) -> bool {
 fn unmark(planner: &mut Planner<'_>, because: &str) {
     let mark = StopMark {
         stopped: None,
-        wake_handled: planner.observed().wishes.wake.clone(),
+        // A wish to be woken is handled once it is written down as use.
+        wake_handled: planner.observed().wishes.wake_handled.clone(),
         because: because.into(),
     };
     planner.act(Subject::Cluster, Action::MarkStopped(mark));
 }
 
 impl Planner<'_> {
-    /// Plans to write down that and why the cluster is to be down. What people said of waking it until now is handled.
+    /// Plans to write down that and why the cluster is to be down. What people said of waking it until now is handled
+    /// if the spec says so, which wins; no other mark may swallow a wish that came with it.
     pub(super) fn mark_stopped(&mut self, cause: Cause, because: &str) {
         let now = self.inputs.now.strftime("%Y-%m-%dT%H:%M:%SZ");
+        let wishes = &self.observed().wishes;
+        let handled = if cause == Cause::Suspended {
+            &wishes.wake
+        } else {
+            &wishes.wake_handled
+        };
         let mark = StopMark {
             stopped: Some(format!("{}@{now}", cause.name())),
-            wake_handled: self.observed().wishes.wake.clone(),
+            wake_handled: handled.clone(),
             because: because.into(),
         };
         self.act(Subject::Cluster, Action::MarkStopped(mark));

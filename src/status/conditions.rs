@@ -266,7 +266,8 @@ fn subject_of(action: &Action) -> Subject {
         | Action::HoldLaunches { .. }
         | Action::AddFinalizer
         | Action::RemoveFinalizer
-        | Action::MarkStopped(_) => Subject::Cluster,
+        | Action::MarkStopped(_)
+        | Action::HandleWake { .. } => Subject::Cluster,
     }
 }
 

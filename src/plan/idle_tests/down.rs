@@ -58,12 +58,53 @@ fn it_wakes_once_for_each_new_text_on_the_same_machines() {
 }
 
 #[test]
-fn a_wish_to_wake_what_is_up_is_over_when_it_falls_asleep() {
+fn a_wish_to_wake_what_is_up_postpones_its_stop_once() {
     let mut lab = Lab::minutes(20);
+    lab.pass_for(19);
+    assert_eq!(lab.told(ConditionType::Idle), "True StoppingSoon");
     lab.wake("early");
-    assert_eq!(lab.pass_for(10), Vec::<String>::new());
-    lab.pass_for(60);
+    let woken = lab.scenario.now;
+    lab.pass();
+    assert!(lab.last_activity() >= woken && lab.message(ConditionType::Idle).contains("a wake"));
+    assert_eq!(lab.pass_for(19), ["note that the wake \"early\" is handled"]);
+    assert_eq!(lab.pass_for(10).len(), 2, "marked and stopped");
     assert_eq!(lab.told(ConditionType::Suspended), "True Idle");
+    assert_eq!(lab.pass_for(60), Vec::<String>::new(), "and wakes nothing later");
+}
+
+#[test]
+fn a_wish_to_wake_what_is_being_stopped_is_not_swallowed() {
+    let mut lab = Lab::minutes(20);
+    let mut done = lab.pass_for(20);
+    while !done.iter().any(|line| takes_down(line)) {
+        lab.advance(15);
+        done = lab.pass();
+    }
+    assert!(!lab.is_up());
+    lab.wake("no, wait");
+    assert_eq!(ups_and_downs(&lab.pass_for(2))[0], "remove the mark of being stopped");
+    let done = ups_and_downs(&lab.pass_for(15));
+    assert!(lab.is_up(), "{done:?}");
+    assert_eq!(lab.scenario.observed.wishes.wake_handled.as_deref(), Some("no, wait"));
+
+    // Its Ray is not known, and the spec says that it goes down then.
+    let mut lab = Lab::minutes(20);
+    lab.scenario.cluster.idle.when_unknown = crate::api::WhenUnknown::Stop;
+    lab.scenario.ray.others = crate::ray::facts::Others::Silent;
+    lab.blind(Blindness::Slow);
+    lab.pass_for(18);
+    lab.wake("please");
+    let done = lab.pass_for(18);
+    assert!(lab.is_up(), "{done:?}");
+    lab.pass_for(4);
+    assert_eq!(lab.told(ConditionType::Suspended), "True RayUnknown");
+}
+
+#[test]
+fn a_wake_counts_although_the_process_dies_that_takes_the_mark_off() {
+    let (mut lab, _) = crash_after("Idle", 600, |lab| lab.wake("now"));
+    let done = lab.pass_for(19);
+    assert!(!done.iter().any(|line| takes_down(line)), "{done:?}");
 }
 
 #[test]
