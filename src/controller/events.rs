@@ -181,7 +181,7 @@ pub fn idle_soon(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Ev
         let told = IdleReason::ALL.iter().find(|reason| reason.name() == idle.reason)?;
         let is_warning = match told {
             IdleReason::StoppingSoon => false,
-            IdleReason::KeepAliveUnreadable | IdleReason::UnknownForLong => true,
+            IdleReason::KeepAliveUnreadable | IdleReason::Unconfirmed | IdleReason::UnknownForLong => true,
             _ => return None,
         };
         let deadline = status.idle_deadline.map_or_else(String::new, |at| at.to_string());

@@ -30,6 +30,8 @@ const WRITE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 const WARNING: SignedDuration = SignedDuration::from_mins(10);
 /// For how long a process that has just started leaves what the last one said.
 const FIRST_LOOK: Duration = Duration::from_mins(1);
+/// For how long a look that confirms the decision to stop may be sought before that is told.
+const UNCONFIRMED: Duration = Duration::from_mins(1);
 /// How much the deadline may waver before it is another one: looks begin seconds apart.
 const WAVERING: SignedDuration = SignedDuration::from_mins(1);
 
@@ -66,6 +68,8 @@ reasons! {
     StoppingSoon,
     /// Whether people are on a machine is not known.
     PeopleUnknown,
+    /// Nothing does, its time is over, and no look since then was whole and young enough to stop it upon.
+    Unconfirmed,
     /// It has been unknown for longer than the timeout, and the cluster goes on.
     UnknownForLong,
 }
@@ -121,13 +125,13 @@ pub(super) fn confirm(planner: &mut Planner<'_>, fleet: &Fleet<'_>, cause: Cause
         Judgement::Unused {
             judged,
             cause: found,
-            is_fresh,
+            sought,
         } if judged.is_due && found == cause => {
             planner.plan.idle = Some(judged.idleness);
-            if is_fresh {
+            let Some(sought) = sought else {
                 return Confirmation::Holds;
-            }
-            planner.look_once_more();
+            };
+            planner.look_once_more(sought);
             Confirmation::Pending
         }
         _ => Confirmation::Refuted,
@@ -139,11 +143,7 @@ pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
     let judgement = judge(planner, fleet);
     planner.handle_wake(&judgement);
     match judgement {
-        Judgement::Unused {
-            judged,
-            cause,
-            is_fresh,
-        } => planner.take(judged, cause, is_fresh),
+        Judgement::Unused { judged, cause, sought } => planner.take(judged, cause, sought),
         Judgement::Used { idleness, again } => {
             planner.check_in(again);
             planner.plan.idle = Some(idleness);
@@ -173,15 +173,24 @@ enum Judgement {
         judged: Judged,
         /// For which it goes down.
         cause: Cause,
-        /// Whether what was seen is so young that a cluster may be stopped upon it.
-        is_fresh: bool,
+        /// Since when no look could confirm it; `None`: the last one does.
+        sought: Option<Sought>,
     },
+}
+
+/// A look that is wanted before a cluster goes down.
+#[derive(Clone, Copy)]
+struct Sought {
+    /// For how long.
+    since: Duration,
+    /// How long ago the last look began.
+    age: Duration,
 }
 
 fn judge(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Judgement {
     let head = choose(&fleet.heads).0;
     let head = head.filter(|head| head.state == InstanceState::Running);
-    let times = Times::new(planner, head);
+    let (times, limits) = (Times::new(planner, head), &planner.inputs.limits.ray);
     let Some(head) = head else {
         return Judgement::NotUp(times.not_up());
     };
@@ -194,12 +203,16 @@ fn judge(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Judgement {
         Usage::Unknown(dark) if dark.is_unlooked && dark.since < FIRST_LOOK && times.is_judged() => {
             Judgement::Stands { again: FIRST_LOOK }
         }
+        // One look that failed changes nothing of what is said, as long as the time without use goes on.
+        Usage::Unknown(dark) if dark.since < limits.look_interval && times.is_idle() => Judgement::Stands {
+            again: limits.look_interval,
+        },
         Usage::Unknown(dark) => Judgement::Unused {
             judged: times.unknown(head, &dark),
             cause: Cause::RayUnknown,
-            is_fresh: true,
+            sought: None,
         },
-        Usage::Idle { age, is_fresh } => {
+        Usage::Idle { age, ended, oldest } => {
             let is_starting = fleet.all().any(|machine| machine.state == InstanceState::Pending);
             let mut judged = times.idle(age);
             judged.is_due &= !is_starting;
@@ -207,10 +220,14 @@ fn judge(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Judgement {
                 IdleAction::Terminate => Cause::IdleTerminated,
                 IdleAction::Stop | IdleAction::None => Cause::Idle,
             };
+            // The last look is one that began after the deadline, however long it took.
+            let deadline = judged.idleness.deadline.unwrap_or(planner.inputs.now);
+            let since = planner.since(deadline);
+            let is_fresh = ended <= planner.inputs.limits.ray.confirm_age && oldest <= since;
             Judgement::Unused {
                 judged,
                 cause,
-                is_fresh,
+                sought: (!is_fresh).then_some(Sought { since, age }),
             }
         }
     }
@@ -234,26 +251,38 @@ impl Planner<'_> {
     }
 
     /// Enters a judgement; `true`: the cluster is to go down now.
-    fn take(&mut self, judged: Judged, cause: Cause, is_fresh: bool) -> bool {
+    fn take(&mut self, mut judged: Judged, cause: Cause, sought: Option<Sought>) -> bool {
         if let Some(again) = judged.again {
             // What was seen grows old within seconds, and looks come every few: sooner shows nothing new.
             self.check_in(again.max(Duration::from_secs(1)));
         }
-        let because = judged.because;
+        let sought = sought.filter(|_| judged.is_due);
+        if sought.is_some_and(|sought| sought.since > UNCONFIRMED)
+            && let Some(verdict) = &mut judged.idleness.verdict
+        {
+            verdict.reason = IdleReason::Unconfirmed.name();
+            verdict.message = format!(
+                "{}. It goes on: no look since then told of Ray and of all machines in time",
+                judged.because
+            );
+        }
         self.plan.idle = Some(judged.idleness);
-        if !judged.is_due {
-            return false;
+        match sought {
+            _ if !judged.is_due => false,
+            Some(sought) => {
+                self.look_once_more(sought);
+                false
+            }
+            None => {
+                self.mark_stopped(cause, &judged.because);
+                true
+            }
         }
-        if is_fresh {
-            self.mark_stopped(cause, &because);
-        } else {
-            self.look_once_more();
-        }
-        is_fresh
     }
 
-    fn look_once_more(&mut self) {
-        self.plan.look_now = true;
+    fn look_once_more(&mut self, sought: Sought) {
+        // Where looks do not help for long, no more of them are asked for than there are anyway.
+        self.plan.look_now = sought.since <= UNCONFIRMED || sought.age >= self.inputs.limits.ray.look_interval;
         let message = "nobody uses the cluster: looking once more before it goes down";
         self.wait(Subject::Cluster, Reason::ConfirmIdle, message);
         self.check_in(self.inputs.limits.ray.look_interval);
@@ -328,6 +357,11 @@ impl<'a> Times<'a> {
 
     fn is_judged(&self) -> bool {
         self.before.is_some() && !self.is_waking
+    }
+
+    /// It was said to be idle, and no look has shown use since.
+    fn is_idle(&self) -> bool {
+        self.was("True") && !self.is_waking && !self.observed.ray.idle_for.is_zero()
     }
 
     fn was(&self, status: &str) -> bool {
@@ -473,10 +507,13 @@ impl<'a> Times<'a> {
         let kept = kept_until.as_ref().ok().copied().flatten();
         let wished = kept.map_or(by_use, |kept| kept.max(by_use));
         let needed = self.proof;
-        let deadline = self.proven(wished, unused_since, needed);
+        let acts = self.action != IdleAction::None;
+        let mut deadline = self.proven(wished, unused_since, needed);
+        if acts {
+            deadline = self.told(deadline);
+        }
         let is_over = self.now >= deadline && ray.idle_for >= needed;
-        let warning = WARNING.min(self.timeout / 2);
-        let warned_at = deadline.saturating_sub(warning).unwrap_or(Timestamp::MIN);
+        let warned_at = deadline.saturating_sub(self.warning()).unwrap_or(Timestamp::MIN);
         let follows = match self.action {
             IdleAction::Stop => format!("Its machines are stopped at {deadline}"),
             IdleAction::Terminate => format!("Its machines are terminated at {deadline}"),
@@ -497,7 +534,6 @@ impl<'a> Times<'a> {
                 reason = IdleReason::KeepAliveUnreadable;
             }
         }
-        let acts = self.action != IdleAction::None;
         if acts && self.now >= warned_at {
             reason = IdleReason::StoppingSoon;
         }
@@ -520,6 +556,31 @@ impl<'a> Times<'a> {
             because,
             again: (acts && !is_over).then_some(again),
         }
+    }
+
+    /// How long before its deadline a cluster tells of it.
+    fn warning(&self) -> SignedDuration {
+        WARNING.min(self.timeout / 2)
+    }
+
+    /// The deadline, or a later one where nobody has been told of it in time: the wish may just have been changed, and
+    /// the last use seen, or the Ray known again, long after the time was over.
+    fn told(&self, deadline: Timestamp) -> Timestamp {
+        let warning = self.warning();
+        let is_told = [IdleReason::StoppingSoon, IdleReason::Unconfirmed].map(IdleReason::name);
+        let before = self
+            .before
+            .as_ref()
+            .filter(|(_, reason, ..)| is_told.contains(&reason.as_str()));
+        let told = before.and(self.observed.recorded.idle_deadline);
+        let from_now = self.now.saturating_add(warning).unwrap_or(Timestamp::MAX);
+        let earliest = told.map_or(from_now, |told| told.min(from_now));
+        // It is told in the first pass after its time, which may be a while after it.
+        let late = WAVERING.min(warning / 4);
+        if deadline.saturating_add(late).is_ok_and(|deadline| deadline >= earliest) {
+            return deadline;
+        }
+        whole(earliest)
     }
 
     /// The deadline with the time that nobody has to be seen using it. Looks begin seconds apart, so that time wavers:
@@ -578,8 +639,9 @@ impl<'a> Times<'a> {
         } else {
             self.proof
         };
-        let is_over = self.now >= deadline && dark.since >= needed;
         let goes_down = self.action != IdleAction::None && (!was_known || self.when_unknown == WhenUnknown::Stop);
+        let deadline = if goes_down { self.told(deadline) } else { deadline };
+        let is_over = self.now >= deadline && dark.since >= needed;
         let what = if dark.reason == IdleReason::PeopleUnknown.name() {
             "whether people use it is not known"
         } else if was_known {
@@ -602,7 +664,10 @@ impl<'a> Times<'a> {
         let watched = SignedDuration::try_from(self.observed.ray.watched).unwrap_or(SignedDuration::MAX);
         let wavers = self.now >= overdue && watched >= self.timeout;
         let is_long = (is_over && !goes_down) || (wavers && was_known);
-        let reason = if is_long {
+        let warned_at = deadline.saturating_sub(self.warning()).unwrap_or(Timestamp::MIN);
+        let reason = if goes_down && self.now >= warned_at {
+            IdleReason::StoppingSoon.name()
+        } else if is_long {
             IdleReason::UnknownForLong.name()
         } else {
             dark.reason
@@ -617,10 +682,17 @@ impl<'a> Times<'a> {
             reason,
             message,
         };
-        let again = self.until(deadline).max(needed.saturating_sub(dark.since));
+        let again = if goes_down && self.now < warned_at {
+            self.until(warned_at)
+        } else {
+            self.until(deadline).max(needed.saturating_sub(dark.since))
+        };
         Judged {
             because: format!("since {since} {what}: {}", dark.message),
-            idleness: self.idleness(Some(verdict), last),
+            idleness: Idleness {
+                deadline: goes_down.then_some(deadline),
+                ..self.idleness(Some(verdict), last)
+            },
             is_due: goes_down && is_over,
             again: (!is_over).then_some(again),
         }

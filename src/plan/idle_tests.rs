@@ -33,6 +33,8 @@ struct Lab {
     age: Duration,
     /// How long ago the clock jumped, in seconds.
     jumped: Option<i64>,
+    /// How long they take.
+    took: Duration,
     /// Ray and its nodes are seen, and not what uses it.
     use_is_unknown: bool,
 }
@@ -56,6 +58,7 @@ impl Lab {
             unknown_for: 0,
             age: Duration::ZERO,
             jumped: None,
+            took: Duration::ZERO,
             use_is_unknown: false,
         };
         lab.pass();
@@ -114,6 +117,7 @@ impl Lab {
         }
         ray.idle_for = Duration::from_secs(self.idle_for.unwrap_or_default().unsigned_abs());
         ray.clock_jumped = self.jumped.map(|ago| Duration::from_secs(ago.unsigned_abs()));
+        ray.took = self.took;
     }
 
     /// A pass as the controller makes it; what was done.

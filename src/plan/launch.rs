@@ -188,18 +188,27 @@ impl Planner<'_> {
         self.change(subject, Change::Instance(change));
     }
 
+    /// Whether an earlier object of this name left something that is alive; tells of it.
+    pub(super) fn tell_predecessors(&mut self, subject: Subject) -> bool {
+        let predecessors = &self.observed().predecessors;
+        if predecessors.is_empty() {
+            return false;
+        }
+        let message = format!(
+            "{} carry the name of this cluster and belong to an earlier object of it: nothing is launched beside \
+             them. Delete them, or give this cluster another name",
+            predecessors.join(", ")
+        );
+        self.wait(subject, Reason::PredecessorAlive, message);
+        true
+    }
+
     /// Whether a new launch may be written down now; says what holds it back otherwise.
     fn may_launch(&mut self, need: &Need<'_>) -> bool {
         let observed = self.observed();
         let (subject, now) = (need.subject(), self.inputs.now);
         let sweep_began = now - jiff::SignedDuration::try_from(observed.machine_sweep_age).unwrap_or_default();
-        if !observed.predecessors.is_empty() {
-            let message = format!(
-                "{} carry the name of this cluster and belong to an earlier object of it: nothing is launched beside \
-                 them. Delete them, or give this cluster another name",
-                observed.predecessors.join(", ")
-            );
-            self.wait(subject, Reason::PredecessorAlive, message);
+        if self.tell_predecessors(subject) {
             return false;
         }
         let Some(last) = observed.ledger.last else {

@@ -50,10 +50,11 @@ causes! {
 }
 
 impl Cause {
-    /// Why, and since when, by the value of the annotation.
+    /// Why, and since when, by the value of the annotation: `<cause>@<time>/<uid of the object>`.
     #[must_use]
     pub fn read(mark: &str) -> Option<(Self, Option<Timestamp>)> {
-        let (name, at) = mark.split_once('@')?;
+        let (name, rest) = mark.split_once('@')?;
+        let at = rest.split_once('/').map_or(rest, |(at, _)| at);
         let cause = Self::ALL.iter().copied().find(|cause| cause.name() == name)?;
         Some((cause, at.parse().ok()))
     }
@@ -86,8 +87,14 @@ pub fn cause(cluster: &ValidCluster, observed: &Observed) -> Option<Cause> {
     if cluster.suspend {
         return Some(Cause::Suspended);
     }
-    let (cause, _) = Cause::read(observed.stopped.as_deref()?)?;
+    let mark = observed.stopped.as_deref()?;
+    let (cause, _) = Cause::read(mark).filter(|_| !is_of_another(mark, &cluster.id.uid))?;
     (cause != Cause::Suspended && !is_woken(observed)).then_some(cause)
+}
+
+/// Whether a mark came with an annotation that was copied, or restored onto another object.
+fn is_of_another(mark: &str, uid: &str) -> bool {
+    mark.split_once('/').is_some_and(|(_, marked)| marked != uid)
 }
 
 /// Whether a person asks to start it in a way that was not acted upon yet.
@@ -112,6 +119,9 @@ pub(super) fn plan(planner: &mut Planner<'_>, fleet: &Fleet<'_>) -> bool {
         return is_marked;
     };
     planner.plan.idle = Some(idle::while_down(observed));
+    if fleet.all().next().is_none() {
+        planner.tell_predecessors(Subject::Head);
+    }
     let mark = observed.stopped.as_deref().and_then(Cause::read);
     let Some((_, at)) = mark.filter(|(marked, _)| *marked == cause) else {
         planner.mark_stopped(cause, cause.words());
@@ -177,7 +187,7 @@ impl Planner<'_> {
             &wishes.wake_handled
         };
         let mark = StopMark {
-            stopped: Some(format!("{}@{now}", cause.name())),
+            stopped: Some(format!("{}@{now}/{}", cause.name(), self.cluster().id.uid)),
             wake_handled: handled.clone(),
             because: because.into(),
         };

@@ -11,8 +11,6 @@ use crate::{
 
 /// How old what a machine tells of people may be: those that work are asked once a minute.
 const REPORT_AGE: Duration = Duration::from_mins(2);
-/// How old it may be when the cluster is stopped upon it.
-const LAST_REPORT_AGE: Duration = Duration::from_secs(30);
 /// Looks at Ray that are older than so many intervals tell nothing any more.
 const INTERVALS: u32 = 3;
 
@@ -30,8 +28,10 @@ pub(super) enum Usage {
     Idle {
         /// How long ago the look at Ray began.
         age: Duration,
-        /// Whether all that it rests on is so young that a cluster may be stopped upon it.
-        is_fresh: bool,
+        /// How long ago it ended.
+        ended: Duration,
+        /// How long ago the oldest look began on which this rests, those at machines included.
+        oldest: Duration,
     },
     /// Nobody can tell.
     Unknown(Darkness),
@@ -98,7 +98,8 @@ pub(super) fn usage(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Usage {
         Some(darkness) => Usage::Unknown(darkness),
         None => Usage::Idle {
             age,
-            is_fresh: age <= limits.confirm_age && people.oldest <= LAST_REPORT_AGE,
+            ended: age.saturating_sub(ray.took),
+            oldest: age.max(people.oldest),
         },
     }
 }

@@ -23,6 +23,8 @@ pub struct RayFacts {
     /// Whether Ray is used, as the same look told: of a Ray whose nodes are known it may be unknown. The first look
     /// that fails leaves it unknown.
     pub activity: Look<Activity>,
+    /// How long the last look took that told of [`Self::activity`].
+    pub took: Duration,
     /// What machines tell of themselves, by instance id; those that nobody asked are missing. The head is asked with
     /// every look, a worker while the plan is interested in it (see [`Interest`]).
     pub reports: BTreeMap<String, Look<Report>>,

@@ -148,6 +148,8 @@ pub(super) struct Knowledge {
     freshness: Freshness,
     view: Track<View>,
     activity: Track<Activity>,
+    /// How long the last look took that told of it.
+    took: Duration,
     reports: BTreeMap<String, Track<Report>>,
     /// When machines were given the token of which no later report is known.
     given: BTreeMap<String, Instant>,
@@ -175,6 +177,7 @@ impl Knowledge {
             freshness,
             view: Track::new(now, freshness.often),
             activity: Track::new(now, freshness.often),
+            took: Duration::ZERO,
             reports: BTreeMap::new(),
             given: BTreeMap::new(),
             untold: BTreeMap::new(),
@@ -302,6 +305,7 @@ impl Knowledge {
                     self.clock.unknown(began, day);
                 }
                 self.view.see(view, began);
+                self.took = now.saturating_duration_since(began);
                 match activity {
                     Ok(activity) => self.activity.see(activity, began),
                     Err(failure) => self.activity.miss(failure, now),
@@ -379,6 +383,7 @@ impl Knowledge {
         RayFacts {
             view: self.view.bridged(now),
             activity: self.activity.look(now),
+            took: self.took,
             reports: reports.collect(),
             people_untold: untold.collect(),
             streak: looked.map(|_| self.streak).unwrap_or_default(),

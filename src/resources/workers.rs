@@ -22,6 +22,7 @@ use crate::{
         Change,
         instance::{Instance, InstanceChange, InstanceState},
     },
+    tags,
     validate::WorkerGroup,
 };
 
@@ -285,6 +286,37 @@ fn launch(
 /// Why a machine cannot be kept, if it cannot. One that runs and fails EC2's status checks can: see
 /// [`crate::plan::healing`].
 pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String> {
+    (is_late(planner, machine) && !has_run(planner, machine)).then(|| {
+        format!(
+            "is still pending {} s after its launch",
+            planner.inputs.limits.launch_pending.as_secs()
+        )
+    })
+}
+
+/// Whether a machine may have been up before: it was started again, or nothing tells. Its disk is the user's then.
+fn has_run(planner: &Planner<'_>, machine: &Instance) -> bool {
+    let observed = planner.observed();
+    let recorded = &observed.recorded;
+    let head = recorded
+        .head
+        .iter()
+        .filter(|head| head.instance_id.as_ref() == Some(&machine.id));
+    let workers = recorded.worker_groups.iter().flat_map(|group| &group.machines);
+    let worker = workers.filter(|worker| worker.instance_id == machine.id);
+    let joined = head
+        .map(|head| head.joined_time)
+        .chain(worker.map(|worker| worker.joined_time));
+    let mut launches = observed.ledger.launches.iter();
+    let launch = launches.find(|launch| Some(launch.number) == machine.launch());
+    let tagged = machine.tags.get(tags::CREATED_AT).and_then(|at| at.parse().ok());
+    let created_at = launch.map(|launch| launch.recorded_at).or(tagged);
+    let is_first = created_at.is_some_and(|at| machine.launched_at.duration_since(at) <= limit(planner));
+    !is_first || joined.flatten().next().is_some()
+}
+
+/// Whether a machine has been on its way up for longer than one takes.
+fn is_late(planner: &Planner<'_>, machine: &Instance) -> bool {
     let observed = planner.observed();
     // By the time of the look: what came after it nobody has seen.
     let age = SignedDuration::try_from(observed.machine_sweep_age).unwrap_or(SignedDuration::MAX);
@@ -295,19 +327,21 @@ pub(crate) fn fault(planner: &Planner<'_>, machine: &Instance) -> Option<String>
     let launched_at = recorded.map_or(machine.launched_at, |launch| {
         launch.recorded_at.max(machine.launched_at)
     });
-    let pending_for = seen_at.duration_since(launched_at);
-    match machine.state {
-        InstanceState::Pending if pending_for > limit(planner) => Some(format!(
-            "is still pending {} s after its launch",
-            planner.inputs.limits.launch_pending.as_secs()
-        )),
-        _ => None,
-    }
+    machine.state == InstanceState::Pending && seen_at.duration_since(launched_at) > limit(planner)
 }
 
-/// Why a stopped machine is given up, where the spec allows that.
+/// Why a machine that was stopped is given up, where the spec allows that.
 fn cannot_start(planner: &Planner<'_>, machine: &Instance) -> Option<String> {
-    if !planner.cluster().wake.replace_workers || machine.state != InstanceState::Stopped {
+    if !planner.cluster().wake.replace_workers {
+        return None;
+    }
+    if is_late(planner, machine) && has_run(planner, machine) {
+        return Some(format!(
+            "is still pending {} s after its start, and wake.replaceWorkers is true",
+            planner.inputs.limits.launch_pending.as_secs()
+        ));
+    }
+    if machine.state != InstanceState::Stopped {
         return None;
     }
     let start = InstanceChange::Start {
@@ -346,9 +380,10 @@ pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[
             format!("{} starting", pending.join(", ")),
         );
         let limit = planner.inputs.limits.launch_pending;
+        tell_late(planner, subject, machines);
         let oldest = machines
             .iter()
-            .filter(|machine| machine.state == InstanceState::Pending)
+            .filter(|machine| machine.state == InstanceState::Pending && !is_late(planner, machine))
             .map(|machine| machine.launched_at)
             .min();
         let age = oldest.map_or(Duration::ZERO, |at| planner.since(at));
@@ -359,6 +394,27 @@ pub(crate) fn bring_up(planner: &mut Planner<'_>, subject: Subject, machines: &[
         .filter(|machine| machine.state == InstanceState::Stopping);
     let stopping: Vec<&Instance> = stopping.copied().collect();
     planner.await_stop(subject, &stopping, ": started again once stopped");
+}
+
+/// Tells of machines that were started and do not come up: they keep their disks, and are waited for.
+fn tell_late(planner: &mut Planner<'_>, subject: Subject, machines: &[&Instance]) {
+    let late = machines.iter().filter(|machine| is_late(planner, machine));
+    let ids: Vec<&str> = late.map(|machine| machine.id.as_str()).collect();
+    if ids.is_empty() {
+        return;
+    }
+    let seconds = planner.inputs.limits.launch_pending.as_secs();
+    let way_out = if subject == Subject::Workers {
+        "; wake.replaceWorkers: true replaces such workers"
+    } else {
+        ""
+    };
+    let message = format!(
+        "EC2 has not got {} going for more than {seconds} s since the start: it is waited for, since its disk is \
+         kept{way_out}. EC2's console tells more",
+        ids.join(", ")
+    );
+    planner.wait(subject, Reason::MachinesPending, message);
 }
 
 /// Tells which machines were made from an older wish; they go on until they are replaced.

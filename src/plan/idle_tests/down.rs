@@ -347,3 +347,67 @@ fn a_worker_that_aws_cannot_start_is_awaited_and_replaced_only_where_the_spec_sa
     assert_eq!(lab.told(ConditionType::Ready), "True AsSpecified");
     assert_eq!(lab.scenario.live(WORKER).len(), 2);
 }
+
+#[test]
+fn a_machine_that_was_started_and_stays_pending_is_told_and_keeps_its_disk() {
+    let mut lab = asleep();
+    lab.wake("now");
+    lab.see();
+    lab.scenario.settle();
+    lab.advance(400);
+    let pending = |lab: &Lab| {
+        lab.scenario
+            .observed
+            .inventory
+            .instance
+            .ours
+            .values()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert!(
+        pending(&lab)
+            .iter()
+            .all(|machine| machine.state == InstanceState::Pending)
+    );
+    let done = lab.scenario.settle();
+    assert!(!done.iter().any(|line| line.starts_with("terminate ")), "{done:?}");
+    lab.scenario.write();
+    let told = lab.message(ConditionType::HeadReady);
+    assert!(
+        told.contains("EC2 has not got") && told.contains(&lab.scenario.live(HEAD)[0]),
+        "{told}"
+    );
+    lab.scenario.cluster.suspend = true;
+    let done = lab.scenario.settle();
+    assert!(!done.iter().any(|line| line.starts_with("terminate ")), "{done:?}");
+    lab.scenario.cluster.suspend = false;
+    lab.scenario.cluster.wake.replace_workers = true;
+    let head = lab.scenario.live(HEAD);
+    let workers = lab.scenario.live(WORKER);
+    let done = lab.scenario.settle();
+    for worker in workers {
+        assert!(
+            done.iter()
+                .any(|line| line.starts_with("terminate ") && line.contains(&worker)),
+            "{done:?}"
+        );
+    }
+    assert_eq!(lab.scenario.live(HEAD), head);
+}
+
+#[test]
+fn the_mark_of_another_object_hides_no_predecessor_and_stops_nothing() {
+    let mut lab = asleep();
+    let observed = &mut lab.scenario.observed;
+    observed.inventory.instance.ours.clear();
+    observed.recorded = crate::api::RayClusterStatus::default();
+    observed.predecessors = vec!["i-old".into()];
+    lab.is_marked("Idle@2026-11-23T12:00:00Z/another-uid");
+    assert_eq!(lab.pass(), ["remove the mark of being stopped"]);
+    assert_eq!(lab.told(ConditionType::Ready), "False PredecessorAlive");
+    lab.scenario.cluster.suspend = true;
+    lab.pass();
+    assert_eq!(lab.told(ConditionType::Ready), "False PredecessorAlive");
+    assert!(lab.message(ConditionType::Ready).contains("i-old"));
+}

@@ -172,15 +172,77 @@ fn with_the_action_none_it_is_told_and_nothing_follows() {
 fn only_a_fresh_look_stops_a_cluster_and_meanwhile_it_stays_ready() {
     let mut lab = Lab::minutes(20);
     lab.age = Duration::from_secs(12);
-    lab.pass_for(25);
+    lab.pass_for(20);
     assert!(lab.is_up());
     let plan = lab.scenario.plan();
     assert!(plan.look_now && plan.actions.is_empty(), "{plan:?}");
     assert_eq!(lab.told(ConditionType::Ready), "True AsSpecified");
     assert_eq!(lab.told(ConditionType::Reconciling), "");
+    lab.pass_for(5);
+    assert!(lab.is_up());
+    assert_eq!(lab.told(ConditionType::Idle), "True Unconfirmed");
+    assert!(!lab.scenario.plan().look_now, "none back to back");
     lab.age = Duration::from_secs(1);
     lab.pass_for(1);
     assert!(!lab.is_up());
+}
+
+#[test]
+fn a_look_that_takes_its_time_confirms_what_it_was_asked_for() {
+    let mut lab = Lab::minutes(20);
+    lab.age = Duration::from_secs(14);
+    lab.took = Duration::from_secs(13);
+    lab.pass_for(20);
+    assert!(lab.is_up(), "the look began before the deadline");
+    lab.pass_for(1);
+    assert!(!lab.is_up());
+}
+
+/// A lab with a timeout of 20 minutes that has long been unused and is kept up in some way, and how that ends.
+type Edit = (fn(&mut Lab), fn(&mut Lab));
+
+#[test]
+fn it_is_told_some_time_before_it_stops_whatever_people_change() {
+    let keep = |lab: &mut Lab, until: &str| lab.scenario.observed.wishes.keep_alive_until = Some(until.into());
+    let kept: fn(&mut Lab) = |lab| lab.scenario.observed.wishes.keep_alive_until = Some("2999-01-01T00:00:00Z".into());
+    let edits: [Edit; 4] = [
+        (kept, |lab| lab.scenario.observed.wishes.keep_alive_until = None),
+        (kept, |lab| {
+            lab.scenario.observed.wishes.keep_alive_until = Some("soon".into())
+        }),
+        (
+            |lab| lab.scenario.cluster.idle.action = IdleAction::None,
+            |lab| lab.scenario.cluster.idle.action = IdleAction::Stop,
+        ),
+        (
+            |lab| lab.scenario.cluster.idle.timeout = Duration::from_hours(9),
+            |lab| lab.scenario.cluster.idle.timeout = Duration::from_mins(20),
+        ),
+    ];
+    for (which, (before, after)) in edits.into_iter().enumerate() {
+        let mut lab = Lab::minutes(20);
+        before(&mut lab);
+        assert_eq!(lab.pass_for(60), Vec::<String>::new());
+        after(&mut lab);
+        lab.pass();
+        assert_eq!(lab.told(ConditionType::Idle), "True StoppingSoon", "{which}");
+        let deadline = lab.deadline();
+        assert_eq!(lab.pass_for(9), Vec::<String>::new(), "{which}");
+        assert_eq!(lab.deadline(), deadline, "{which}");
+        lab.pass_for(2);
+        assert!(!lab.is_up(), "{which}");
+    }
+    let mut lab = Lab::minutes(20);
+    keep(&mut lab, "2026-11-23T13:00:00Z");
+    lab.pass_for(55);
+    assert_eq!(lab.told(ConditionType::Idle), "True StoppingSoon");
+    lab.scenario.observed.wishes.keep_alive_until = None;
+    lab.pass();
+    assert_eq!(
+        lab.deadline(),
+        Some("2026-11-23T13:00:00Z".parse().unwrap()),
+        "as it was told"
+    );
 }
 
 #[test]
