@@ -232,8 +232,15 @@ fn a_group_that_left_the_spec_is_drained_and_another_grows_with_the_room_it_leav
         4,
         "{done:?}"
     );
-    assert_eq!(lab.machines_of(Some("big")), 1, "there is room for one");
-    lab.pass_for(345);
+    assert_eq!(lab.machines_of(Some("big")), 0, "they may be gone in a moment");
+    assert!(lab.plan().next_check.is_some_and(|check| check.as_secs() <= 30));
+    lab.pass_for(30);
+    assert_eq!(
+        lab.machines_of(Some("big")),
+        1,
+        "what works takes its time, and there is room for one"
+    );
+    lab.pass_for(315);
     assert_eq!(lab.machines_of(Some("big")), 5);
     assert!(!lab.live(WORKER).iter().any(|id| workers.contains(id)));
 }
@@ -251,4 +258,33 @@ fn a_machine_that_does_not_run_goes_at_once() {
             workers[1]
         )]
     );
+}
+
+#[test]
+fn a_group_that_takes_anothers_place_grows_in_one_launch_although_draining_takes_its_time() {
+    let launches = |done: &[String]| -> Vec<String> {
+        let launches = done.iter().filter(|line| line.starts_with("launch "));
+        launches
+            .filter_map(|line| Some(line.split(" in ").next()?.to_owned()))
+            .collect()
+    };
+    let (mut lab, workers) = lab_of_four();
+    lab.ray.hangs_in_drain = true;
+    lab.cluster.groups = vec![group("big", 4), group("small", 1)];
+    let done = lab.pass();
+    assert_eq!(
+        done.iter().filter(|line| line.starts_with("drain ")).count(),
+        4,
+        "{done:?}"
+    );
+    assert_eq!(
+        launches(&done),
+        ["launch 1 x t2.medium"],
+        "small, for which there is room"
+    );
+    assert_eq!(launches(&lab.pass_for(15)), [] as [String; 0]);
+    for worker in &workers {
+        lab.ray.drained(worker, lab.now);
+    }
+    assert_eq!(launches(&lab.pass_for(15)), ["launch 4 x t2.medium"]);
 }

@@ -76,6 +76,11 @@ impl RayModel {
         self.end(id, at, false);
     }
 
+    /// The node of a machine that drains ends.
+    pub(crate) fn drained(&mut self, id: &str, at: Timestamp) {
+        self.end(id, at, true);
+    }
+
     fn end(&mut self, id: &str, at: Timestamp, drained: bool) {
         if let Some(node) = self.nodes.get_mut(id).and_then(|nodes| nodes.last_mut())
             && node.state == NodeState::Alive

@@ -48,12 +48,15 @@ pub(crate) fn plan<'a>(
         let lacking = tend(planner, group, machines, head, members, &mut healing);
         missing.push(hold_back(planner, group, machines, members, lacking));
     }
-    let mut room = Room::of(planner, fleet);
+    let mut room = Room::of(planner, fleet, members);
     for (group, missing) in std::iter::zip(&cluster.groups, missing) {
         let lacking = room.take(missing);
         if lacking.wait {
             let message = format!("group {} grows once the machines that go are on their way", group.name);
             planner.wait(Subject::Workers, Reason::MachinesPending, message);
+            if let Some(soon) = room.more_within {
+                planner.check_in(soon);
+            }
         }
         if lacking.count > 0 {
             launch(planner, ground, group, lacking.count, head);
@@ -67,9 +70,14 @@ struct Room {
     unplaced: usize,
     /// Workers that may be added before there are more than asked for.
     free: usize,
-    /// Whether machines are about to go: then a group grows at once afterwards, in one launch.
-    more_soon: bool,
+    /// Machines are about to go, and it takes no longer than this: then a group grows at once afterwards, in one
+    /// launch.
+    more_within: Option<Duration>,
 }
+
+/// How long machines of other groups that drain keep a group waiting: an idle one has drained by then, and what works
+/// may take much longer.
+const DRAINS_SOON: Duration = Duration::from_secs(30);
 
 /// What a group may launch now.
 struct Lacking {
@@ -79,7 +87,7 @@ struct Lacking {
 }
 
 impl Room {
-    fn of(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Self {
+    fn of(planner: &Planner<'_>, fleet: &Fleet<'_>, members: &Members<'_>) -> Self {
         let asked: usize = planner
             .cluster()
             .groups
@@ -90,16 +98,22 @@ impl Room {
         let groups: BTreeSet<&str> = launches.filter_map(|launch| launch.group.as_deref()).collect();
         let unseen: usize = groups.iter().map(|group| planner.unseen(Some(group))).sum();
         let placed: usize = fleet.workers.values().map(Vec::len).sum();
+        let goes_now = planner.plan.actions.iter().any(|action| {
+            matches!(
+                action,
+                Action::Aws(Change::Instance(InstanceChange::Terminate { .. }))
+                    | Action::Machine(MachineStep::Drain { .. })
+            )
+        });
+        let draining = members.workers.values().filter_map(|worker| worker.draining);
+        let left = draining.map(|at| DRAINS_SOON.saturating_sub(planner.since(at)));
         Self {
             unplaced: fleet.unassigned.len(),
             free: asked.saturating_sub(placed + fleet.unassigned.len() + unseen),
-            more_soon: planner.plan.actions.iter().any(|action| {
-                matches!(
-                    action,
-                    Action::Aws(Change::Instance(InstanceChange::Terminate { .. }))
-                        | Action::Machine(MachineStep::Drain { .. })
-                )
-            }),
+            more_within: left
+                .chain(goes_now.then_some(DRAINS_SOON))
+                .max()
+                .filter(|left| !left.is_zero()),
         }
     }
 
@@ -109,7 +123,7 @@ impl Room {
         self.unplaced -= covered;
         let lacking = missing - covered;
         let wait = lacking > self.free;
-        let count = if wait && self.more_soon {
+        let count = if wait && self.more_within.is_some() {
             0
         } else {
             lacking.min(self.free)
