@@ -293,8 +293,8 @@ pub struct WorkerStatus {
     pub missing_since: Option<Timestamp>,
 }
 
-/// Machines of a group that never came into Ray: after a few in a row no further one is launched. Another spec, another
-/// head, and a machine that joins begin anew.
+/// Machines of a group that never came into Ray: after a few in a row no further one is launched. What of the spec
+/// reaches the next machine, another head, and a machine that joins begin anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GroupFailures {
@@ -304,8 +304,9 @@ pub struct GroupFailures {
     pub message: String,
     /// When the last one was given up.
     pub at: Timestamp,
-    /// Generation of the spec with which they were tried.
-    pub generation: i64,
+    /// A short name for what of the spec reached them beside the head's revision.
+    #[serde(default)]
+    pub settings: String,
     /// The head that they were to join.
     pub head: String,
     /// Those of them that are still there.

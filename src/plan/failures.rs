@@ -1,7 +1,8 @@
 //! Machines that never come into Ray. Each is replaced, and what it said is written into the status before; after a few
 //! of a group in a row, of which none joined since, no further one of the group is launched: a set-up script that fails
-//! on one fails on the next, and each costs. Another spec or another head begins anew, and so does a machine that joins
-//! after all; besides, one machine an hour is tried, since what was in the way may have been neither.
+//! on one fails on the next, and each costs. Another head, whose revision all workers are made from, begins anew, and so
+//! does whatever else of the spec reaches the next machine of the group, and a machine that joins after all; besides,
+//! one machine an hour is tried, since what was in the way may have been neither.
 
 use std::time::Duration;
 
@@ -9,12 +10,16 @@ use jiff::Timestamp;
 
 use super::{
     Limits,
+    launch::volume_name,
     membership::{Member, Members},
+    revision,
 };
 use crate::{
     api::{GroupFailures, Membership},
+    bootstrap::short_hash,
     ray::facts::Look,
     resources::instance::Instance,
+    validate::ValidCluster,
 };
 
 /// What is judged, and by which numbers.
@@ -22,8 +27,8 @@ use crate::{
 pub struct Trial<'a> {
     /// The cluster's machines.
     pub members: &'a Members<'a>,
-    /// Generation of the spec.
-    pub generation: i64,
+    /// What is asked for.
+    pub cluster: &'a ValidCluster,
     /// The numbers of this installation.
     pub limits: &'a Limits,
     /// The time.
@@ -33,12 +38,18 @@ pub struct Trial<'a> {
 impl Trial<'_> {
     /// The failures of a group with these machines, from what the last status says of them.
     #[must_use]
-    pub fn failures(&self, before: Option<&GroupFailures>, machines: &[&Instance]) -> Option<GroupFailures> {
+    pub fn failures(
+        &self,
+        group: &str,
+        before: Option<&GroupFailures>,
+        machines: &[&Instance],
+    ) -> Option<GroupFailures> {
+        let settings = settings(self.cluster, group);
         let head = self.members.head.as_ref().map(|head| head.machine.id.as_str());
         let of_group = machines.iter().filter_map(|machine| self.members.worker(&machine.id));
         let before = before.filter(|before| {
             let is_same_head = head.is_none_or(|head| head == before.head);
-            before.generation == self.generation && is_same_head && !of_group.clone().any(|member| member.is_new)
+            before.settings == settings && is_same_head && !of_group.clone().any(|member| member.is_new)
         });
         let failed: Vec<&Member<'_>> = of_group.filter(|member| has_failed(member)).collect();
         let is_new = |member: &&&Member<'_>| {
@@ -59,7 +70,7 @@ impl Trial<'_> {
                 count: before.map_or(0, |before| before.count) + u32::try_from(new.len()).unwrap_or(u32::MAX),
                 message: words(last),
                 at: Timestamp::from_second(self.now.as_second()).unwrap_or(self.now),
-                generation: self.generation,
+                settings,
                 head: head.unwrap_or_default().to_owned(),
                 machines,
             }),
@@ -77,6 +88,27 @@ impl Trial<'_> {
             next_try,
         })
     }
+}
+
+/// A short name for what of the spec reaches the next machine of a group beside the head's revision; empty for a group
+/// that left the spec.
+fn settings(cluster: &ValidCluster, group: &str) -> String {
+    let Some(group) = cluster.groups.iter().find(|each| each.name == group) else {
+        return String::new();
+    };
+    let profile = group.iam_instance_profile.as_deref();
+    let on_it = revision::settings(&group.ray_start_params, &cluster.environment, profile);
+    let disk = volume_name(&group.root_volume);
+    let types = group.instance_types.iter().map(String::as_str);
+    let subnets = group.subnets.iter().map(String::as_str);
+    // No type is empty, so that it is plain where the subnets begin.
+    short_hash(
+        [on_it.as_str(), &disk]
+            .into_iter()
+            .chain(types)
+            .chain([""])
+            .chain(subnets),
+    )
 }
 
 /// How a group is held back.

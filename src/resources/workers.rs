@@ -204,13 +204,14 @@ fn hold_back(
     let (observed, inputs) = (planner.observed(), planner.inputs);
     let trial = Trial {
         members,
-        generation: inputs.cluster.generation,
+        cluster: inputs.cluster,
         limits: inputs.limits,
         now: inputs.now,
     };
     let mut recorded = observed.recorded.worker_groups.iter();
     let recorded = recorded.find(|recorded| recorded.name == group.name);
-    let failures = trial.failures(recorded.and_then(|recorded| recorded.failures.as_ref()), machines);
+    let recorded = recorded.and_then(|recorded| recorded.failures.as_ref());
+    let failures = trial.failures(&group.name, recorded, machines);
     let is_new = |machine: &&&Instance| members.worker(&machine.id).is_some_and(Member::never_joined);
     let is_tried = machines.iter().any(|machine| is_new(&machine)) || planner.unseen(Some(&group.name)) > 0;
     let Some((failures, hold)) = failures.and_then(|failures| {
@@ -222,7 +223,9 @@ fn hold_back(
     if missing > hold.room {
         let message = format!(
             "{} machines of group {} in a row never joined Ray: {}. No further one is launched but one every {} min: \
-             correct what the spec says of them (rayVersion, pipPackages, setupScript, environment, rayStartParams)",
+             correct what the spec says of them. environment and what stands in the group (rayStartParams, \
+             instanceTypes, rootVolume, ...) reach the next one; rayVersion, pipPackages, setupScript and head.image \
+             do once the head is terminated too, since workers are made as it was",
             failures.count,
             group.name,
             failures.message,

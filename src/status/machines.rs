@@ -143,7 +143,7 @@ pub(super) fn worker_groups(
     }
     let trial = Trial {
         members,
-        generation: inputs.cluster.generation,
+        cluster: inputs.cluster,
         limits: inputs.limits,
         now: inputs.now,
     };
@@ -177,7 +177,7 @@ pub(super) fn worker_groups(
             joined: count(&|machine| has_joined(members, machine)),
             pending: count(&|machine| machine.state == InstanceState::Pending),
             outdated: count(&|machine| outdated.contains(machine.id.as_str())),
-            failures: trial.failures(before(name).and_then(|group| group.failures.as_ref()), machines),
+            failures: trial.failures(name, before(name).and_then(|group| group.failures.as_ref()), machines),
             machines: machines_told,
         }
     };

@@ -78,22 +78,68 @@ fn the_same_fault_on_machine_after_machine_ends_the_replacing_and_is_told() {
     assert_eq!(launched, 1 + 1, "{done:?}");
 }
 
+/// A lab that launches no further workers, and whose next one would join.
+fn held_lab() -> Scenario {
+    let mut lab = failing_lab();
+    lab.pass_for(1500);
+    assert_eq!(lab.live(WORKER), Vec::<String>::new());
+    lab.ray.failing = None;
+    lab
+}
+
 #[test]
-fn another_spec_or_a_lost_status_begins_anew() {
-    let begin: [fn(&mut Scenario); 2] = [
-        |lab| lab.cluster.generation += 1,
+fn what_reaches_the_next_machine_or_a_lost_status_begins_anew() {
+    let begin: [fn(&mut Scenario); 6] = [
+        |lab| {
+            _ = lab
+                .cluster
+                .environment
+                .insert("PIP_INDEX_URL".into(), "https://a".into())
+        },
+        |lab| {
+            _ = lab.cluster.groups[0]
+                .ray_start_params
+                .insert("num-cpus".into(), "1".into())
+        },
+        |lab| lab.cluster.groups[0].instance_types = vec!["t2.large".into()],
+        |lab| lab.cluster.groups[0].root_volume.size_gib = 200,
+        |lab| lab.cluster.groups[0].iam_instance_profile = Some("other".into()),
         |lab| lab.observed.recorded.worker_groups.clear(),
     ];
     for begin in begin {
-        let mut lab = failing_lab();
-        lab.pass_for(1500);
-        assert_eq!(lab.live(WORKER), Vec::<String>::new());
-        lab.ray.failing = None;
-        assert_eq!(lab.pass_for(60), Vec::<String>::new());
+        let mut lab = held_lab();
         begin(&mut lab);
+        lab.cluster.generation += 1;
         lab.pass_for(60);
         assert_eq!(lab.observed.recorded.workers.as_deref(), Some("2/2"));
     }
+}
+
+#[test]
+fn an_edit_that_does_not_reach_the_next_machine_keeps_the_brake() {
+    let edit: [fn(&mut Scenario); 4] = [
+        |lab| _ = lab.cluster.tags.insert("team".into(), "ml".into()),
+        |lab| lab.cluster.groups.push(super::super::scenario::group("none", 0)),
+        |lab| lab.cluster.groups[0].replicas = 3,
+        // The head goes on as it was made, and workers are made as it was.
+        |lab| lab.cluster.software.setup_script = Some("true".into()),
+    ];
+    let mut lab = held_lab();
+    for edit in edit {
+        edit(&mut lab);
+        lab.cluster.generation += 1;
+        assert_eq!(launches(&lab.pass_for(60)), 0);
+        let told = waits(&lab, Subject::Workers);
+        assert!(
+            told.iter().any(|(reason, _)| *reason == Reason::RepeatedFailure),
+            "{told:?}"
+        );
+    }
+    // Another head is made from the script that was corrected.
+    let head = head(&lab);
+    lab.machine_mut(&head).state = InstanceState::Terminated;
+    lab.pass_for(120);
+    assert_eq!(lab.observed.recorded.workers.as_deref(), Some("3/3"));
 }
 
 #[test]
