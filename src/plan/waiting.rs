@@ -177,9 +177,9 @@ reasons! {
     NoWayIn,
     /// No connection to the head.
     Unreachable,
-    /// The head shows another SSH host key than at the first contact.
+    /// A machine shows another SSH host key than at the first contact.
     HostKeyChanged,
-    /// The head does not accept the controller's key.
+    /// A machine does not accept the controller's key.
     AccessDenied,
     /// The head's SSH server lets the controller in, and not through.
     ForwardingDenied,

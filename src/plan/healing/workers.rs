@@ -27,7 +27,7 @@ use crate::{
         membership::{Member, Members, Ray},
     },
     ray::{
-        facts::Stage,
+        facts::{Blindness, Stage},
         step::{MachineStep, RESTART_RAY},
     },
     resources::{
@@ -164,6 +164,13 @@ pub(crate) fn workers<'a>(
 fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Rung> {
     let limits = &planner.inputs.limits.ray;
     let membership = member.membership?;
+    if membership == Membership::Joined
+        && let Some(why) = member.refusal().filter(|why| **why != Blindness::KeyMissing)
+    {
+        // A Secret that is missing is told of the head, and once.
+        let message = format!("works in Ray, and lets nobody in: {}", words(member));
+        return Some(Rung::Wait(why.into(), message, limits.unknown_timeout));
+    }
     if member.machine.impaired
         && let Some(rung) = impaired(planner, member, membership)
     {

@@ -258,3 +258,49 @@ fn a_lost_worker_that_lets_nobody_in_is_told_and_left_alone() {
         assert!(worker.message.as_ref().is_some_and(|message| message.contains(what)));
     }
 }
+
+#[test]
+fn a_worker_that_works_and_lets_nobody_in_is_told_at_once_and_left_alone() {
+    let changed = Blindness::HostKeyChanged {
+        shown: "SHA256:x".into(),
+    };
+    for (why, what) in [
+        (changed, "rayward.dev/accept-host-key=SHA256:x"),
+        (Blindness::AccessDenied, "Restore the Secret"),
+    ] {
+        let mut lab = joined_lab();
+        let shut = worker(&lab);
+        lab.ray.refused.insert(shut.clone(), why.clone());
+        assert_eq!(lab.pass_for(15), Vec::<String>::new(), "{why:?}");
+        let told = waits(&lab, Subject::Workers);
+        assert_eq!((told.len(), told[0].0), (1, Reason::from(&why)));
+        assert!(
+            told[0].1.starts_with(&format!("{shut}: works in Ray")) && told[0].1.contains(what),
+            "{told:?}"
+        );
+        let status = &lab.observed.recorded;
+        let mut stalled = status
+            .conditions
+            .iter()
+            .filter(|condition| condition.type_ == "Stalled");
+        assert!(
+            stalled.any(|stalled| stalled.reason == why.name()),
+            "an Event tells of it"
+        );
+        assert_eq!(status.workers.as_deref(), Some("2/2"));
+        assert_eq!(lab.pass_for(3600), Vec::<String>::new(), "{why:?}");
+        lab.ray.refused.clear();
+        assert_eq!(lab.pass_for(15), Vec::<String>::new());
+        assert_eq!(lab.observed.recorded.phase, Some(Phase::Ready));
+    }
+}
+
+#[test]
+fn a_lost_secret_is_not_told_of_each_worker() {
+    let mut lab = joined_lab();
+    for id in lab.live(WORKER) {
+        lab.ray.refused.insert(id, Blindness::KeyMissing);
+    }
+    assert_eq!(lab.pass_for(15), Vec::<String>::new());
+    assert_eq!(waits(&lab, Subject::Workers), []);
+}
