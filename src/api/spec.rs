@@ -292,7 +292,9 @@ pub struct HeadSpec {
     #[x_kube(validation = rules::PROFILE_NAME)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub iam_instance_profile: Option<String>,
-    /// What happens when its machine runs, its Ray cannot be asked for long, and other heads can.
+    /// What happens when its machine runs and no connection has reached it for long, while the heads of other clusters
+    /// are reached. A lone head, with no such other, is rebooted only where EC2's status checks of it fail too: else
+    /// the fault may be the controller's own network.
     #[serde(default)]
     pub when_unreachable: WhenUnreachable,
 }
@@ -312,7 +314,7 @@ impl Default for HeadSpec {
     }
 }
 
-/// What happens with a head that runs and cannot be asked.
+/// What happens with a head that runs and cannot be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WhenUnreachable {
     /// It is rebooted, once; then it is told.
