@@ -18,12 +18,12 @@ use crate::{
 };
 
 /// The lab, all of it running and in Ray, and what is seen of its use.
-struct Lab {
-    scenario: Scenario,
+pub(super) struct Lab {
+    pub(super) scenario: Scenario,
     /// What uses it.
-    signals: BTreeMap<Signal, String>,
+    pub(super) signals: BTreeMap<Signal, String>,
     /// Who is on which machine: people over SSH, and kernels.
-    people: BTreeMap<String, (u32, u32)>,
+    pub(super) people: BTreeMap<String, (u32, u32)>,
     last_end: Option<Timestamp>,
     /// For how long nobody has been seen using it, in seconds; `None`: the last look showed use or failed.
     idle_for: Option<i64>,
@@ -45,7 +45,7 @@ impl Lab {
     }
 
     /// The same, asked for in another way.
-    fn with(change: impl FnOnce(&mut Scenario)) -> Self {
+    pub(super) fn with(change: impl FnOnce(&mut Scenario)) -> Self {
         let mut scenario = Scenario::lab();
         change(&mut scenario);
         scenario.run();
@@ -65,11 +65,11 @@ impl Lab {
         lab
     }
 
-    fn minutes(minutes: u64) -> Self {
+    pub(super) fn minutes(minutes: u64) -> Self {
         Self::with(|scenario| scenario.cluster.idle.timeout = Duration::from_mins(minutes))
     }
 
-    fn see(&mut self) {
+    pub(super) fn see(&mut self) {
         let scenario = &mut self.scenario;
         scenario.arrive();
         scenario.look();
@@ -128,7 +128,7 @@ impl Lab {
         done
     }
 
-    fn advance(&mut self, seconds: i64) {
+    pub(super) fn advance(&mut self, seconds: i64) {
         self.scenario.now += SignedDuration::from_secs(seconds);
         self.unknown_for += seconds;
         self.jumped = self.jumped.map(|ago| ago + seconds);
@@ -158,11 +158,11 @@ impl Lab {
         self.scenario.observed.is_own_mark = false;
     }
 
-    fn uses(&mut self, signal: Signal) {
+    pub(super) fn uses(&mut self, signal: Signal) {
         self.signals = BTreeMap::from([(signal, "it".into())]);
     }
 
-    fn is_unused(&mut self) {
+    pub(super) fn is_unused(&mut self) {
         self.signals.clear();
         self.people.clear();
     }
@@ -202,7 +202,7 @@ impl Lab {
         Some((found.status.clone(), found.reason.clone(), found.message.clone()))
     }
 
-    fn wake(&mut self, text: &str) {
+    pub(super) fn wake(&mut self, text: &str) {
         self.scenario.observed.wishes.wake = Some(text.into());
     }
 }

@@ -50,6 +50,8 @@ pub(crate) mod tagging;
 mod together;
 mod usage;
 mod waiting;
+#[cfg(test)]
+mod wake_ups;
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -24,7 +24,7 @@ use crate::{
 
 /// Something that happens to a cluster's Ray.
 #[derive(Clone, Debug)]
-enum Event {
+pub(super) enum Event {
     WorkerBreaks(usize, Option<&'static str>),
     WorkerCannotBeReached(usize),
     WorkerMends(usize),
@@ -45,7 +45,7 @@ enum Event {
     TimePasses(i64),
 }
 
-fn events(scales: bool) -> impl Strategy<Value = Vec<Event>> {
+pub(super) fn events(scales: bool) -> impl Strategy<Value = Vec<Event>> {
     let mended = prop_oneof![Just(None), Just(Some("RestartRay")), Just(Some("Reboot"))];
     let why = prop_oneof![
         Just(Blindness::NotLooked),
@@ -81,7 +81,7 @@ fn events(scales: bool) -> impl Strategy<Value = Vec<Event>> {
     vec(prop_oneof![6 => rest, 8 => time, weight => scale], 0..16)
 }
 
-fn scenario() -> Scenario {
+pub(super) fn scenario() -> Scenario {
     let mut scenario = Scenario::lab();
     scenario.cluster.groups.push(group("big", 3));
     scenario.limits.launch_cap_factor = 1000;
@@ -90,7 +90,7 @@ fn scenario() -> Scenario {
     scenario
 }
 
-fn happen(lab: &mut Scenario, event: &Event) {
+pub(super) fn happen(lab: &mut Scenario, event: &Event) {
     let worker = |lab: &Scenario, index: usize| {
         let workers = lab.live(WORKER);
         (!workers.is_empty()).then(|| workers[index % workers.len()].clone())

@@ -1,6 +1,6 @@
 //! A cluster for the tests of the planner: what is asked for, what is there, and the planned changes carried out on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +34,8 @@ pub(crate) struct Scenario {
     pub now: Timestamp,
     /// What goes on inside its machines.
     pub ray: RayModel,
+    /// Machines that stay in the state that they are in.
+    pub hanging: BTreeSet<String>,
     next_id: u32,
 }
 
@@ -133,6 +135,7 @@ impl Scenario {
             limits: Limits::default(),
             now,
             ray: RayModel::default(),
+            hanging: BTreeSet::new(),
             next_id: 1,
         }
     }
@@ -198,11 +201,12 @@ impl Scenario {
         done
     }
 
-    /// Lets every machine reach the state it is on its way to; `false` if none was.
+    /// Lets every machine reach the state it is on its way to, unless it hangs; `false` if none did.
     pub(crate) fn arrive(&mut self) -> bool {
         use InstanceState as S;
         let mut moved = false;
-        for machine in self.observed.inventory.instance.ours.values_mut() {
+        let machines = self.observed.inventory.instance.ours.values_mut();
+        for machine in machines.filter(|machine| !self.hanging.contains(&machine.id)) {
             let next = match machine.state {
                 S::Pending => S::Running,
                 S::Stopping => S::Stopped,

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{fleet::Fleet, scenario::Scenario};
 use crate::{
-    api::StepStatus,
+    api::{RayClusterStatus, StepStatus},
     plan::Action,
     ray::{
         facts::{Blindness, Look, Node, NodeState, Others, People, RayFacts, Report, Stage, View},
@@ -363,18 +363,22 @@ impl Scenario {
         done
     }
 
-    /// Writes the status, which the next plan knows.
-    pub(crate) fn write(&mut self) {
-        let plan = self.plan();
-        let written = status(&StatusInputs {
+    /// The status as a pass would write it now.
+    pub(crate) fn status(&self) -> RayClusterStatus {
+        status(&StatusInputs {
             cluster: &self.cluster,
             observed: &self.observed,
-            plan: &plan,
+            plan: &self.plan(),
             limits: &self.limits,
             previous: &self.observed.recorded,
             key_secret: "lab-ssh",
             now: self.now,
-        });
+        })
+    }
+
+    /// Writes the status, which the next plan knows.
+    pub(crate) fn write(&mut self) {
+        let written = self.status();
         self.observed.steps = written.steps();
         self.observed.recorded = written;
     }
