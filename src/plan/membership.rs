@@ -88,7 +88,7 @@ pub struct Member<'a> {
     pub host_key: Option<&'a str>,
     /// Whether it comes into Ray for the first time now.
     pub is_new: bool,
-    /// Whether the last status tells of it: else nobody knows whether it ever was in Ray.
+    /// Whether the last status tells whether it ever was in Ray, or that it is new: else nobody knows.
     pub is_recorded: bool,
 }
 
@@ -439,7 +439,7 @@ impl<'a> Sight<'a, '_> {
                 recorded.and_then(|worker| worker.host_key.as_deref()),
             ),
             is_new: false,
-            is_recorded: recorded.is_some(),
+            is_recorded: self.is_recorded(machine, recorded),
         };
         let (membership, is_known) = match (is_running, ray) {
             (false, _) => (None, false),
@@ -475,6 +475,15 @@ impl<'a> Sight<'a, '_> {
             member.membership = Some(self.known_membership(&member));
         }
         member
+    }
+
+    /// What was first met while Ray was not known stands in the status as unknown.
+    fn is_recorded(&self, machine: &Instance, recorded: Option<&WorkerStatus>) -> bool {
+        let mut launches = self.observed.ledger.launches.iter();
+        match recorded {
+            Some(recorded) => recorded.joined_time.is_some() || recorded.ray != Some(Membership::Unknown),
+            None => launches.any(|launch| Some(launch.number) == machine.launch()),
+        }
     }
 
     fn in_use(&self, machine: &Instance, node: Option<&Node>) -> Option<bool> {

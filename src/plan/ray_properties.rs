@@ -136,7 +136,10 @@ pub(super) fn happen(lab: &mut Scenario, event: &Event) {
         Event::NewWorkersFail(fail) => lab.ray.failing = fail.then(|| "exit 1".into()),
         Event::DrainsHang(hang) => lab.ray.hangs_in_drain = *hang,
         Event::Others(others) => lab.ray.others = *others,
-        Event::ControllerForgets => lab.observed.recorded.worker_groups.clear(),
+        Event::ControllerForgets => {
+            lab.observed.recorded.worker_groups.clear();
+            lab.observed.ledger.launches.clear();
+        }
         Event::Scale(group, replicas) => lab.cluster.groups[*group].replicas = *replicas,
         Event::TimePasses(_) | Event::WritesFail(_) | Event::StepsFail(_) => {}
     }

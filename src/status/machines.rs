@@ -201,7 +201,11 @@ fn worker(machine: &Instance, members: &Members<'_>, last_step: Option<StepStatu
         instance_id: machine.id.clone(),
         state: machine.state.name().into(),
         private_address: machine.private_address.clone(),
-        ray: member.and_then(|worker| worker.membership),
+        ray: member.and_then(|worker| match members.ray {
+            // Whether it ever was in Ray the next pass must not take from what this one could not know.
+            Ray::Unknown { .. } if !worker.is_recorded => worker.membership.map(|_| Membership::Unknown),
+            _ => worker.membership,
+        }),
         message: member.and_then(message),
         last_step,
         host_key: member.and_then(|worker| worker.host_key.map(ToOwned::to_owned)),

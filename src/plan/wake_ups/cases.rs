@@ -236,3 +236,27 @@ fn a_launch_that_stays_pending_is_given_up_in_time() {
     world.minutes(7);
     world.is_told(since, &format!("terminate {pending}"), 300);
 }
+
+#[test]
+fn what_was_first_met_while_the_head_was_unknown_is_not_taken_for_new_later() {
+    let mut world = World::busy();
+    world.lab.scenario.ray.others = Others::Silent;
+    world.lab.scenario.ray.unreachable.insert(world.live(HEAD));
+    world.minutes(5);
+    // A status that was lost, and fewer workers.
+    world.edit(|lab| {
+        lab.scenario.observed.recorded.worker_groups.clear();
+        lab.scenario.observed.ledger.launches.clear();
+        lab.scenario.cluster.groups[0].replicas = 0;
+    });
+    world.minutes(60);
+    assert!(
+        !world.told.iter().any(|(_, line)| line.starts_with("terminate")),
+        "{:#?}",
+        world.told
+    );
+    world.lab.scenario.ray.unreachable.clear();
+    let since = world.now();
+    world.minutes(2);
+    world.is_told(since, "drain ", 0);
+}
