@@ -1,16 +1,21 @@
 //! `spec.idle`: a cluster that nobody uses goes down and wakes up, one that is in use never does.
 
+mod clocks;
+mod people;
+mod unknown;
+
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use rayward::api::{KEEP_ALIVE_UNTIL, Phase, RayCluster, STOPPED, WAKE};
 use serde_json::json;
 
 use crate::support::cluster::{LAB, condition};
-use crate::support::fleet::{alive, head, ids, launches};
+use crate::support::fleet::{alive, head, ids, launches, names};
 use crate::support::light::load::{Actor, Job, Load};
 use crate::support::scene::Scene;
-use crate::support::sweeps::last_call;
+use crate::support::sweeps::{last_call, sweeps};
 use crate::support::wait::PATIENCE;
 
 /// How long nobody uses a cluster of these tests before it goes down.
@@ -19,11 +24,26 @@ const QUICK: &[&str] = &["--look-interval=1s", "--idle-proof=3s"];
 
 /// The lab with a short timeout, ready.
 async fn lab(scene: &Scene, action: &str) -> RayCluster {
-    let lab = LAB
-        .replacen("timeout: 90m", &format!("timeout: {}s", TIMEOUT.as_secs()), 1)
-        .replacen("action: Stop", &format!("action: {action}"), 1);
+    lab_with(scene, &[("action: Stop", &format!("action: {action}"))]).await
+}
+
+/// The same with these words in place of others.
+async fn lab_with(scene: &Scene, changes: &[(&str, &str)]) -> RayCluster {
+    let mut lab = LAB.to_owned();
+    for (from, to) in changes {
+        assert!(lab.contains(from), "{from}");
+        lab = lab.replacen(from, to, 1);
+    }
+    lab = lab.replacen("timeout: 90m", &format!("timeout: {}s", TIMEOUT.as_secs()), 1);
     scene.space.apply(&lab).await.expect("the lab is accepted");
     scene.space.wait_for("lab", "Ready", "True", PATIENCE).await
+}
+
+/// When it was decided to stop a lab that is down, or is about to be.
+fn decided_at(lab: &RayCluster) -> Timestamp {
+    let mark = lab.annotations().get(STOPPED).expect("it is marked");
+    let (_, at) = mark.split_once('@').expect("a reason and a time");
+    at.parse().expect("a time")
 }
 
 async fn annotate(scene: &Scene, name: &str, value: &str) {
@@ -106,6 +126,22 @@ async fn a_cluster_that_nobody_uses_is_stopped_and_wakes_as_it_was() {
     let starts = scene.aws.changes().len();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(scene.aws.changes().len(), starts, "the same text wakes nothing");
+
+    // Nor does it when it is written anew.
+    let gone = json!({"metadata": {"annotations": {WAKE: null}}});
+    scene
+        .space
+        .patch("lab", &gone)
+        .await
+        .expect("the annotation is taken away");
+    annotate(&scene, WAKE, "good morning").await;
+    sweeps(&scene.aws, 2).await;
+    assert_eq!(scene.aws.changes().len(), starts, "once for each value");
+    annotate(&scene, WAKE, "good evening").await;
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    let calls = scene.aws.changes().into_iter();
+    let head_starts = calls.filter(|call| call.action == "StartInstances" && names(&call.params, &before[0].id));
+    assert_eq!(head_starts.count(), 2, "two values");
 }
 
 #[tokio::test]

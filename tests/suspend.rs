@@ -1,5 +1,7 @@
 //! `spec.suspend`: the machines stop, and everything else stays; the same machines start again.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::admissionregistration::v1::{
     ValidatingAdmissionPolicy as Policy, ValidatingAdmissionPolicyBinding as Binding,
 };
@@ -234,6 +236,80 @@ async fn what_was_lost_while_suspended_is_replaced_and_a_start_without_capacity_
     assert!(now.is_superset(&expected) && now.len() == 3, "{now:?}");
     assert_eq!(launches(&scene.aws).len(), 3, "only what was lost is launched");
     assert_eq!(most_alive(&scene.aws), 3);
+}
+
+/// The lab wakes, and EC2 has no capacity for one of its workers; that one, and all machines.
+async fn wake_without_capacity(scene: &Scene, replaces: bool) -> (String, BTreeSet<String>) {
+    scene.space.ready_lab().await;
+    let wish = json!({"spec": {"wake": {"replaceWorkers": replaces}}});
+    scene.space.patch("lab", &wish).await.expect("the wish is accepted");
+    suspend(scene, true).await;
+    suspended(scene).await;
+    let stuck = workers(&scene.aws).await[0].id.clone();
+    let shortage = json!({
+        "action": "StartInstances", "kind": "capacity", "times": 0, "params": {"InstanceIds": [stuck]},
+    });
+    scene.aws.inject(&shortage);
+    let before = ids(&alive(&scene.aws).await);
+    suspend(scene, false).await;
+    (stuck, before)
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_be_started_is_awaited_with_its_disk_while_the_others_work() {
+    let scene = Scene::start_with(&["--capacity-skip=2s"]).await;
+    let (stuck, before) = wake_without_capacity(&scene, false).await;
+    let is_told = |lab: &RayCluster| {
+        let workers = lab.status.as_ref().and_then(|status| status.workers.as_deref());
+        condition(lab, "WorkersReady").is_some_and(|each| each.reason == "NoCapacity") && workers == Some("1/2")
+    };
+    let lab = scene
+        .space
+        .wait_until("lab", "it is told, and the other one works", PATIENCE, is_told);
+    let lab = lab.await;
+    let message = &condition(&lab, "WorkersReady").expect("it was just there").message;
+    assert!(
+        message.contains(&stuck) && message.contains("InsufficientInstanceCapacity"),
+        "{message}"
+    );
+    let known = scene.aws.calls().len();
+    until("it is tried again and again", PATIENCE, async || {
+        let later = scene.aws.calls().split_off(known);
+        let tries = later
+            .iter()
+            .filter(|call| call.action == "StartInstances" && names(&call.params, &stuck));
+        let tries = tries.count();
+        if tries >= 2 {
+            Ok(())
+        } else {
+            Err(format!("{tries} tries"))
+        }
+    })
+    .await;
+    assert!(last_call(&scene.aws, "TerminateInstances", |_| true).is_none());
+    assert_eq!(launches(&scene.aws).len(), 2, "nothing is launched in its place");
+
+    scene.aws.clear_faults();
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    assert_eq!(ids(&alive(&scene.aws).await), before);
+}
+
+#[tokio::test]
+async fn a_worker_that_cannot_be_started_is_replaced_where_the_spec_says_so() {
+    let scene = Scene::start_with(&["--capacity-skip=2s"]).await;
+    let (stuck, mut before) = wake_without_capacity(&scene, true).await;
+    scene.space.wait_for("lab", "Ready", "True", PATIENCE).await;
+    let now = ids(&alive(&scene.aws).await);
+    before.remove(&stuck);
+    assert!(
+        now.len() == 3 && now.is_superset(&before) && !now.contains(&stuck),
+        "{now:?}"
+    );
+    let gone = last_call(&scene.aws, "TerminateInstances", |_| true).expect("it went");
+    assert!(names(&gone.params, &stuck), "{:?}", gone.params);
+    assert_eq!((launches(&scene.aws).len(), most_alive(&scene.aws)), (3, 3));
+    let is_event = |event: &str| event.contains(&stuck) && event.contains("wake.replaceWorkers is true");
+    scene.space.wait_for_event("why it went", is_event).await;
 }
 
 #[tokio::test]
