@@ -94,12 +94,12 @@ fn what_reaches_the_next_machine_or_a_lost_status_begins_anew() {
             _ = lab
                 .cluster
                 .environment
-                .insert("PIP_INDEX_URL".into(), "https://a".into())
+                .insert("PIP_INDEX_URL".into(), "https://a".into());
         },
         |lab| {
             _ = lab.cluster.groups[0]
                 .ray_start_params
-                .insert("num-cpus".into(), "1".into())
+                .insert("num-cpus".into(), "1".into());
         },
         |lab| lab.cluster.groups[0].instance_types = vec!["t2.large".into()],
         |lab| lab.cluster.groups[0].root_volume.size_gib = 200,

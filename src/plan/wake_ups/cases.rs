@@ -260,3 +260,13 @@ fn what_was_first_met_while_the_head_was_unknown_is_not_taken_for_new_later() {
     world.minutes(2);
     world.is_told(since, "drain ", 0);
 }
+
+#[test]
+fn a_head_that_cannot_be_asked_is_called_lost_in_time() {
+    let mut world = World::busy();
+    world.lab.scenario.ray.unknown = Some(Blindness::DashboardDown);
+    world.lab.scenario.ray.unreachable.insert(world.live(HEAD));
+    world.minutes(2);
+    let head = world.lab.scenario.observed.recorded.head.as_ref();
+    assert_eq!(head.and_then(|head| head.ray), Some(crate::api::Membership::Lost));
+}
