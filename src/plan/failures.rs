@@ -1,8 +1,8 @@
 //! Machines that never come into Ray. Each is replaced, and what it said is written into the status before; after a few
 //! of a group in a row, of which none joined since, no further one of the group is launched: a set-up script that fails
-//! on one fails on the next, and each costs. Another head, whose revision all workers are made from, begins anew, and so
-//! does whatever else of the spec reaches the next machine of the group, and a machine that joins after all; besides,
-//! one machine an hour is tried, since what was in the way may have been neither.
+//! on one fails on the next, and each costs. Another head, whose revision all workers are made from, begins anew, and
+//! so does whatever else of the spec reaches the next machine of the group, and a machine that joins after all;
+//! besides, one machine an hour is tried, since what was in the way may have been neither.
 
 use std::time::Duration;
 

@@ -25,8 +25,8 @@ const DEADLINE: Duration = Duration::from_mins(3);
 const JOIN: Duration = Duration::from_secs(30);
 /// From the end of a raylet by SIGKILL to its machine's next one. On such a computer it is 20 s.
 const RAYLET: Duration = Duration::from_secs(40);
-/// From the start of a head's new Ray to that of its last worker. Ray's own workers notice after 50 s; ours do when they
-/// look, every 15 s, and then start within seconds.
+/// From the start of a head's new Ray to that of its last worker. Ray's own workers notice after 50 s; ours do when
+/// they look, every 15 s, and then start within seconds.
 const RETURN: Duration = Duration::from_secs(40);
 /// How long after the end of a job its client ends, on a busy computer.
 const CLIENT_LAG: Duration = Duration::from_secs(10);
