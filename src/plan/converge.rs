@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     observe::Source,
+    ray::facts::{Blindness, Look},
     resources::{bucket, head, workers},
 };
 
@@ -41,6 +42,7 @@ fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {
     let fleet = Fleet::of(observed);
     let members = Members::of(observed, &fleet, &planner.inputs.limits.ray, planner.inputs.now);
     planner.plan.interest = interest::interest(planner, &members);
+    await_late_looks(planner);
     fleet::repair_tags(planner, &fleet);
     let is_down = suspend::plan(planner, &fleet) || idle::plan(planner, &fleet);
     if !is_down {
@@ -48,6 +50,23 @@ fn machines(planner: &mut Planner<'_>, ground: Option<&Ground>) {
         delivery::plan(planner, &members);
     }
     planner.close_unwanted_launches();
+}
+
+/// What grew old while the look that confirms it is under way is no news to whoever looks, once it is young again.
+fn await_late_looks(planner: &mut Planner<'_>) {
+    fn is_old<T>(look: &Look<T>) -> bool {
+        matches!(
+            look,
+            Look::Unknown {
+                why: Blindness::Stale,
+                ..
+            }
+        )
+    }
+    let ray = &planner.observed().ray;
+    if is_old(&ray.view) || is_old(&ray.activity) || ray.reports.values().any(is_old) {
+        planner.check_in(planner.inputs.limits.ray.look_interval);
+    }
 }
 
 fn bring_up<'a>(planner: &mut Planner<'a>, ground: Option<&Ground>, fleet: &Fleet<'a>, members: &Members<'_>) {

@@ -207,11 +207,17 @@ fn judge(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Judgement {
         Usage::Unknown(dark) if dark.since < limits.look_interval && times.is_idle() => Judgement::Stands {
             again: limits.look_interval,
         },
-        Usage::Unknown(dark) => Judgement::Unused {
-            judged: times.unknown(head, &dark),
-            cause: Cause::RayUnknown,
-            sought: None,
-        },
+        Usage::Unknown(dark) => {
+            let mut judged = times.unknown(head, &dark);
+            if dark.is_old {
+                judged.again = Some(limits.look_interval);
+            }
+            Judgement::Unused {
+                judged,
+                cause: Cause::RayUnknown,
+                sought: None,
+            }
+        }
         Usage::Idle { age, ended, oldest } => {
             let is_starting = fleet.all().any(|machine| machine.state == InstanceState::Pending);
             let mut judged = times.idle(age);

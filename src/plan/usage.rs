@@ -48,6 +48,8 @@ pub(super) struct Darkness {
     pub since: Duration,
     /// Nobody has looked yet.
     pub is_unlooked: bool,
+    /// It was seen, and too long ago: that it is seen again is no news.
+    pub is_old: bool,
 }
 
 /// What all looks together tell of the use of a cluster whose head runs.
@@ -69,6 +71,7 @@ pub(super) fn usage(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Usage {
             message: message.to_owned(),
             since: since.saturating_add(read),
             is_unlooked: *why == Blindness::NotLooked,
+            is_old: false,
         })
     };
     let age = match (&ray.view, &ray.activity) {
@@ -92,6 +95,7 @@ pub(super) fn usage(planner: &Planner<'_>, fleet: &Fleet<'_>) -> Usage {
             message: "the last look at Ray is too old".into(),
             since: age,
             is_unlooked: false,
+            is_old: true,
         });
     }
     match people.unseen {
@@ -155,21 +159,26 @@ impl People {
                     people.seen.extend(counted.map(|signal| (signal, id.clone())));
                 }
                 Some(Look::Known { age, .. }) => {
-                    people.miss(id, "its last answer is too old", age.saturating_add(read), false);
+                    people.miss(
+                        id,
+                        "its last answer is too old",
+                        age.saturating_add(read),
+                        (false, true),
+                    );
                 }
                 Some(Look::Unknown {
                     why, message, since, ..
                 }) => {
                     let is_unlooked = *why == Blindness::NotLooked;
-                    people.miss(id, message, since.saturating_add(read), is_unlooked);
+                    people.miss(id, message, since.saturating_add(read), (is_unlooked, false));
                 }
-                None => people.miss(id, "not looked at yet", Duration::ZERO, true),
+                None => people.miss(id, "not looked at yet", Duration::ZERO, (true, false)),
             }
         }
         people
     }
 
-    fn miss(&mut self, id: &str, why: &str, since: Duration, is_unlooked: bool) {
+    fn miss(&mut self, id: &str, why: &str, since: Duration, (is_unlooked, is_old): (bool, bool)) {
         if self.unseen.as_ref().is_none_or(|unseen| unseen.since < since) {
             self.unseen = Some(Darkness {
                 reason: IdleReason::PeopleUnknown.name(),
@@ -178,6 +187,7 @@ impl People {
                 ),
                 since,
                 is_unlooked,
+                is_old,
             });
         }
     }

@@ -1,5 +1,5 @@
-//! That nothing waits for a pass which nobody makes: time goes on by what the plan itself asks for and by news alone, as
-//! with the controller, and never by small steps.
+//! That nothing waits for a pass which nobody makes: time goes on by what the plan itself asks for and by news alone,
+//! as with the controller, and never by small steps.
 
 mod cases;
 
@@ -160,6 +160,27 @@ impl World {
         Ok(())
     }
 
+    /// A pass while a look takes so long that what was seen before it counts no more; when it ends, it shows no news.
+    fn pass_over_a_late_look(&mut self) {
+        fn grow_stale<T>(look: &mut Look<T>) {
+            if let Look::Known { fact, .. } = look {
+                *look = Look::Unknown {
+                    why: Blindness::Stale,
+                    message: "the last look is 46 s old".into(),
+                    since: Duration::from_secs(1),
+                    last: Some(std::sync::Arc::clone(fact)),
+                };
+            }
+        }
+        let seen = self.lab.scenario.observed.ray.clone();
+        let ray = &mut self.lab.scenario.observed.ray;
+        grow_stale(&mut ray.view);
+        grow_stale(&mut ray.activity);
+        ray.reports.values_mut().for_each(grow_stale);
+        self.pass();
+        self.lab.scenario.observed.ray = seen;
+    }
+
     /// The object was changed: that is news at once.
     fn edit(&mut self, change: impl FnOnce(&mut Lab)) {
         change(&mut self.lab);
@@ -232,6 +253,7 @@ enum Event {
     Suspend(bool),
     Timeout(u64),
     Blind(bool),
+    LateLook,
     Minutes(i64),
 }
 
@@ -245,6 +267,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         any::<bool>().prop_map(Event::Suspend),
         (5..40_u64).prop_map(Event::Timeout),
         any::<bool>().prop_map(Event::Blind),
+        Just(Event::LateLook),
     ];
     let of_use = prop_oneof![2 => of_use, 3 => (1..25_i64).prop_map(Event::Minutes)];
     let of_use = vec(of_use, 0..6);
@@ -277,6 +300,7 @@ fn happen(world: &mut World, event: &Event) -> Result<(), String> {
             world.edit(|lab| lab.scenario.cluster.idle.timeout = Duration::from_mins(*minutes));
         }
         Event::Blind(blind) => world.lab.scenario.ray.unknown = blind.then_some(Blindness::Slow),
+        Event::LateLook => world.pass_over_a_late_look(),
         Event::Minutes(minutes) => world.go(minutes * 60)?,
     }
     Ok(())

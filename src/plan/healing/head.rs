@@ -87,7 +87,7 @@ pub(crate) fn head(planner: &mut Planner<'_>, members: &Members<'_>) {
     };
     let verdict = trouble.verdict(planner);
     let is_booting = matches!(verdict, Verdict::Wait(Reason::Joining, ..));
-    // How long it takes to be `Lost`, or not to be `Joining` any more: what the status says of it changes with time alone.
+    // When it is `Lost`, or not `Joining` any more: what the status says of it changes with time alone.
     for time in [
         planner.inputs.limits.ray.lost_after,
         planner.inputs.limits.ray.join_timeout,

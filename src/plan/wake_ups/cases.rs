@@ -270,3 +270,14 @@ fn a_head_that_cannot_be_asked_is_called_lost_in_time() {
     let head = world.lab.scenario.observed.recorded.head.as_ref();
     assert_eq!(head.and_then(|head| head.ray), Some(crate::api::Membership::Lost));
 }
+
+#[test]
+fn what_was_not_seen_for_one_late_look_alone_is_known_again_in_time() {
+    let mut world = World::busy();
+    world.pass_over_a_late_look();
+    let since = world.now();
+    world.minutes(1);
+    world.is_told(since, "Idle Unknown Stale", 0);
+    world.is_told(since, "Idle False InUse", 0);
+    world.is_told(since, "Ready True", 0);
+}
