@@ -165,9 +165,9 @@ fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Ru
     let limits = &planner.inputs.limits.ray;
     let membership = member.membership?;
     if membership == Membership::Joined
-        && let Some(why) = member.refusal().filter(|why| **why != Blindness::KeyMissing)
+        && let Some(why @ (Blindness::HostKeyChanged { .. } | Blindness::AccessDenied)) = member.refusal()
     {
-        // A Secret that is missing is told of the head, and once.
+        // What lies with the Secret or with the head is told of the head, and once.
         let message = format!("works in Ray, and lets nobody in: {}", words(member));
         return Some(Rung::Wait(why.into(), message, limits.unknown_timeout));
     }
