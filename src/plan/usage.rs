@@ -152,7 +152,7 @@ impl People {
                     people.oldest = people.oldest.max(age.saturating_add(read));
                     let Some(told) = fact.people else {
                         let since = ray.people_untold.get(id).copied().unwrap_or(*age);
-                        people.miss(id, untold(fact), since.saturating_add(read), false);
+                        people.miss(id, untold(fact), since.saturating_add(read), (false, false));
                         continue;
                     };
                     let counted = counted(told, idle.signals);

@@ -237,7 +237,9 @@ fn news(lab: &Lab) -> Vec<String> {
 }
 
 fn words(report: &Report) -> String {
-    let people = (report.ssh_sessions > 0, report.jupyter_kernels > 0);
+    let people = report
+        .people
+        .map(|people| (people.ssh_sessions > 0, people.jupyter_kernels > 0));
     let ray = (report.ray_active, report.has_token, &report.boot_id);
     format!("{:?} {} {people:?} {ray:?}", report.stage, report.message)
 }
