@@ -16,6 +16,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use rayward::bootstrap::{Machine, PROGRAM, Worker, user_data};
 use rayward::validate::Software;
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 /// Text that a shell, YAML or systemd would take for something else.
@@ -409,7 +410,7 @@ fn people_and_kernels_are_counted_and_a_list_of_processes_that_fails_counts_nobo
 
 #[test]
 fn a_token_is_kept_as_it_is_and_another_one_restarts_ray() {
-    let place = Place::new(false, "true");
+    let place = Place::new(true, "true");
     write(&place.path("run/rayward/ready"), "", 0o644);
     let token = "it's \"$(x)\" \\ ${HOME} `y`";
     assert_eq!(place.succeeds(&["token"], token), "");
@@ -423,12 +424,33 @@ fn a_token_is_kept_as_it_is_and_another_one_restarts_ray() {
         "{said}"
     );
     place.succeeds(&["token"], &format!("{token}\n"));
-    assert_eq!(place.restarts(), 0, "the first, and the same again");
+    place.succeeds(&["token"], "another");
+    place.succeeds(&["token"], token);
+    assert_eq!(place.restarts(), 0, "no Ray runs");
+    let hash = || place.report()["tokenHash"].as_str().expect("text").to_owned();
+    let of_token = hash();
+
+    write(&place.path("run/rayward/identity"), "i-0abc 10.0.1.11\n", 0o644);
+    write(&place.path("opt/ray/bin/ray"), "#!/bin/bash\n", 0o755);
+    place.succeeds(&["run-ray"], "");
+    place.succeeds(&["token"], token);
+    assert_eq!((place.restarts(), hash()), (0, of_token.clone()), "it runs with that");
+    write(&kept, "a person's", 0o600);
+    assert_eq!(hash(), of_token, "what it runs with counts");
+    place.succeeds(&["token"], token);
+    assert_eq!(
+        (place.restarts(), place.read("home/.ray/auth_token")),
+        (0, token.into())
+    );
     place.succeeds(&["token"], "another");
     assert_eq!(
         (place.restarts(), place.read("home/.ray/auth_token").as_str()),
         (1, "another")
     );
+    place.succeeds(&["run-ray"], "");
+    let (boot, of_another) = (fs::read_to_string("/proc/sys/kernel/random/boot_id"), hash());
+    let digest = Sha256::digest(format!("{}another", boot.expect("this boot has an id").trim()));
+    assert_eq!(of_another, format!("{digest:x}")[..16]);
     let refused = place.call(&["token"], "");
     assert_eq!(refused.status.code(), Some(1));
     assert!(

@@ -5,8 +5,9 @@ mod ground;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use rayward::ray::facts::{Blindness, Interest, Look, NodeState, Others, Peer, Signal, Stage};
+use rayward::ray::facts::{Blindness, Interest, Look, NodeState, Others, Peer, RayFacts, Signal, Stage};
 use rayward::ray::step::{MachineStep, StepAnswer};
+use rayward::ray::watchers::Access;
 
 use crate::support::light::load::{Actor, Job, Load};
 use crate::support::light::manner::Manner;
@@ -293,7 +294,7 @@ async fn people_on_any_machine_are_reported_and_count_where_they_are_said_to() {
     let mut ground = Ground::seen().await;
     ground.light.set_people("i-b", 1, 0);
     let people = |id: &'static str| {
-        move |facts: &rayward::ray::facts::RayFacts| {
+        move |facts: &RayFacts| {
             let report = facts.reports.get(id)?.known()?;
             (report.people?.ssh_sessions == 1).then_some(report.stage)
         }
@@ -454,6 +455,44 @@ async fn machines_get_their_token_and_their_head_over_the_same_connection() {
 }
 
 #[tokio::test]
+async fn a_machine_with_another_token_lacks_the_clusters_and_is_well_once_it_has_it() {
+    let ground = Ground::seen().await;
+    let has = |facts: &RayFacts| {
+        let reports = facts.reports.values().filter_map(Look::known);
+        reports.filter(|report| report.has_token).count()
+    };
+    assert_eq!(has(&ground.facts()), 3);
+    let other = Access {
+        token: "another-70ce4".into(),
+        ..ground.access.clone()
+    };
+    ground.ring.set(Ok(other));
+    // Whoever is refused reads the Secret again.
+    ground.light.answer("/api/version", Manner::Status(403));
+    ground.blind("TokenRefused").await;
+    ground.light.answer_well();
+    ground
+        .wait("all have another token", |facts| (has(facts) == 0).then_some(()))
+        .await;
+    ground.blind("TokenRefused").await;
+    let hands = ground.watchers.hands(UID);
+    for machine in ["i-head", "i-a", "i-b"] {
+        let give = MachineStep::GiveToken {
+            instance_id: machine.into(),
+        };
+        assert_eq!(hands.perform(&give).await, Ok(StepAnswer::Done));
+        let facts = ground.facts();
+        let report = facts.reports[machine].known().expect("it was just there");
+        assert!(report.has_token, "known at once: {machine}");
+        assert!(!format!("{facts:?}").contains("another-70ce4"));
+    }
+    ground.known().await;
+    ground
+        .wait("all have it", |facts| (has(facts) == 3).then_some(()))
+        .await;
+}
+
+#[tokio::test]
 async fn a_changed_host_key_is_told_until_a_person_accepts_it() {
     let mut ground = Ground::seen().await;
     let old = ground.light.host_key("i-head");
@@ -493,7 +532,7 @@ async fn without_its_secret_a_cluster_is_not_known_and_a_new_one_is_read_once_th
     ground.ring.set(Err(missing.into()));
     ground.watch();
     assert_eq!(ground.blind("KeyMissing").await, missing);
-    let garbage = rayward::ray::watchers::Access {
+    let garbage = Access {
         private_key: "no key".into(),
         ..ground.access.clone()
     };
@@ -504,7 +543,7 @@ async fn without_its_secret_a_cluster_is_not_known_and_a_new_one_is_read_once_th
             Look::Known { .. } => None,
         })
         .await;
-    let other_token = rayward::ray::watchers::Access {
+    let other_token = Access {
         token: "another".into(),
         ..ground.access.clone()
     };

@@ -52,14 +52,9 @@ impl RayFacts {
     /// What a step on a machine makes of what was seen, until the next look.
     pub fn fold(&mut self, step: &MachineStep, answer: StepAnswer) {
         match (step, answer) {
-            (MachineStep::GiveToken { instance_id }, _) => {
+            (MachineStep::GiveToken { instance_id } | MachineStep::SetHead { instance_id, .. }, _) => {
                 if let Some(Look::Known { fact, .. }) = self.reports.get_mut(instance_id) {
-                    Arc::make_mut(fact).has_token = true;
-                }
-            }
-            (MachineStep::SetHead { instance_id, address }, _) => {
-                if let Some(Look::Known { fact, .. }) = self.reports.get_mut(instance_id) {
-                    Arc::make_mut(fact).head_address = Some(address.clone());
+                    Arc::make_mut(fact).fold(step);
                 }
             }
             // It works, whatever the look said: resources tell nothing of actors that ask for none.
@@ -308,7 +303,7 @@ pub struct Report {
     pub ray_active: bool,
     /// How often its Ray has ended by itself since it ran last.
     pub ray_ends: u32,
-    /// Whether it has the cluster's token.
+    /// Whether it has the cluster's token, and not another.
     pub has_token: bool,
     /// Changes with each boot.
     pub boot_id: String,
@@ -323,6 +318,17 @@ pub struct People {
     pub ssh_sessions: u32,
     /// How many Jupyter kernels run.
     pub jupyter_kernels: u32,
+}
+
+impl Report {
+    /// What a step on the machine makes of it.
+    pub fn fold(&mut self, step: &MachineStep) {
+        match step {
+            MachineStep::GiveToken { .. } => self.has_token = true,
+            MachineStep::SetHead { address, .. } => self.head_address = Some(address.clone()),
+            MachineStep::RestartRay { .. } | MachineStep::Drain { .. } => {}
+        }
+    }
 }
 
 /// How far a machine is on its way into Ray.

@@ -84,9 +84,7 @@ impl Hands for WatchersHands {
         let answer = self.call(step).await;
         match answer {
             Ok(_) => {
-                if let MachineStep::GiveToken { instance_id } = step {
-                    self.0.knowledge().gave_token(instance_id, Instant::now());
-                }
+                self.0.knowledge().note(step, Instant::now());
                 self.0.wake();
             }
             // It is planned again after the next look, whose time is not changed: what fails at once would be tried

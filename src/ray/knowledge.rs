@@ -16,6 +16,7 @@ use super::{
     failure::Failure,
     idle_clock::IdleClock,
     ssh::Pin,
+    step::MachineStep,
     streak::{Fault, Streak},
 };
 
@@ -151,8 +152,6 @@ pub(super) struct Knowledge {
     /// How long the last look took that told of it.
     took: Duration,
     reports: BTreeMap<String, Track<Report>>,
-    /// When machines were given the token of which no later report is known.
-    given: BTreeMap<String, Instant>,
     /// Since when machines that report have not told who is on them.
     untold: BTreeMap<String, Instant>,
     streak: Streak,
@@ -160,6 +159,8 @@ pub(super) struct Knowledge {
     looked: Option<(Instant, Instant)>,
     clock: IdleClock,
     host_keys: BTreeMap<String, String>,
+    /// What machines were given, and when: a look that began before does not show it.
+    given: BTreeMap<String, Vec<(MachineStep, Instant)>>,
 }
 
 impl Knowledge {
@@ -179,12 +180,12 @@ impl Knowledge {
             activity: Track::new(now, freshness.often),
             took: Duration::ZERO,
             reports: BTreeMap::new(),
-            given: BTreeMap::new(),
             untold: BTreeMap::new(),
             streak: Streak::default(),
             looked: None,
             clock: IdleClock::new(freshness.often, now, day),
             host_keys,
+            given: BTreeMap::new(),
         }
     }
 
@@ -207,6 +208,21 @@ impl Knowledge {
                 self.reports.insert(id.to_owned(), Track::new(now, stale_after));
             }
         }
+    }
+
+    /// A step was done on a machine. What it gave the machine is known from now on, and not only once a look shows it:
+    /// else it would be given again and again meanwhile.
+    pub(super) fn note(&mut self, step: &MachineStep, now: Instant) {
+        let is_gift = matches!(step, MachineStep::GiveToken { .. } | MachineStep::SetHead { .. });
+        let Some(track) = self.reports.get_mut(step.instance_id()).filter(|_| is_gift) else {
+            return;
+        };
+        if let Some((report, _)) = &mut track.seen {
+            Arc::make_mut(report).fold(step);
+        }
+        let given = self.given.entry(step.instance_id().to_owned()).or_default();
+        given.retain(|(earlier, _)| earlier.name() != step.name());
+        given.push((step.clone(), now));
     }
 
     /// Which host key is right for a machine.
@@ -241,9 +257,9 @@ impl Knowledge {
         let Some(track) = self.reports.get_mut(instance_id) else {
             return;
         };
-        match self.given.get(instance_id) {
-            Some(at) if began <= *at => report.has_token = true,
-            _ => drop(self.given.remove(instance_id)),
+        if let Some(given) = self.given.get_mut(instance_id) {
+            given.retain(|(_, at)| began <= *at);
+            given.iter().for_each(|(step, _)| report.fold(step));
         }
         if report.people.is_some() {
             self.untold.remove(instance_id);
@@ -251,15 +267,6 @@ impl Knowledge {
             self.untold.entry(instance_id.to_owned()).or_insert(began);
         }
         track.see(report, began);
-    }
-
-    /// A machine was given the token now. Until it says so itself nobody has to give it again.
-    pub(super) fn gave_token(&mut self, instance_id: &str, now: Instant) {
-        self.given.insert(instance_id.to_owned(), now);
-        let track = self.reports.get_mut(instance_id);
-        if let Some((report, _)) = track.and_then(|track| track.seen.as_mut()) {
-            Arc::make_mut(report).has_token = true;
-        }
     }
 
     /// Takes in which nodes there are, while the look that began then goes on: whether they are in use is as it was.
@@ -432,7 +439,12 @@ impl Knowledge {
             if let Some(report) = track.fact() {
                 let people = report.people;
                 let people = people.map(|people| (people.ssh_sessions > 0, people.jupyter_kernels > 0));
-                let ray = (report.ray_active, report.has_token, &report.boot_id);
+                let ray = (
+                    report.ray_active,
+                    report.has_token,
+                    &report.boot_id,
+                    &report.head_address,
+                );
                 (report.stage, &report.message, people, ray).hash(&mut news);
             }
         }
@@ -737,20 +749,6 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_was_given_is_there_until_a_later_look_says_otherwise() {
-        let (mut knowledge, start) = begun();
-        let has_token = |knowledge: &Knowledge| facts(knowledge, start).reports["i-a"].known().map(|it| it.has_token);
-        knowledge.hear_report("i-a", Report::default(), start);
-        assert_eq!(has_token(&knowledge), Some(false));
-        knowledge.gave_token("i-a", at(start, 2));
-        assert_eq!(has_token(&knowledge), Some(true));
-        knowledge.hear_report("i-a", Report::default(), at(start, 1));
-        assert_eq!(has_token(&knowledge), Some(true), "the look began before");
-        knowledge.hear_report("i-a", Report::default(), at(start, 3));
-        assert_eq!(has_token(&knowledge), Some(false), "it lost it");
-    }
-
-    #[test]
     fn nodes_that_are_heard_of_first_are_in_use_as_they_were() {
         let node = |id: &str, in_use| Node {
             node_id: id.into(),
@@ -855,6 +853,38 @@ mod tests {
         };
         knowledge.follow(&interest, start);
         assert_eq!(keys(&knowledge), ["i-head"]);
+    }
+
+    #[test]
+    fn what_a_machine_was_given_is_known_until_a_look_that_began_later() {
+        let (mut knowledge, start) = begun();
+        let look = |began| Seen {
+            reports: vec![("i-a".into(), Ok(Report::default()))],
+            ..seen(began, Ok(View::default()))
+        };
+        let has = |knowledge: &Knowledge, now| match &facts(knowledge, now).reports["i-a"] {
+            Look::Known { fact, .. } => (fact.has_token, fact.head_address.clone()),
+            Look::Unknown { why, .. } => panic!("{why:?}"),
+        };
+        knowledge.take(look(start), &BTreeSet::new(), start);
+        let instance_id = String::from("i-a");
+        let address = String::from("10.0.1.4");
+        for step in [
+            MachineStep::GiveToken {
+                instance_id: instance_id.clone(),
+            },
+            MachineStep::SetHead { instance_id, address },
+        ] {
+            knowledge.note(&step, at(start, 2));
+        }
+        let given = (true, Some("10.0.1.4".to_owned()));
+        assert_eq!(has(&knowledge, at(start, 2)), given);
+        knowledge.take(look(at(start, 1)), &BTreeSet::new(), at(start, 3));
+        assert_eq!(has(&knowledge, at(start, 3)), given, "that look began before");
+        knowledge.take(look(at(start, 4)), &BTreeSet::new(), at(start, 5));
+        assert_eq!(has(&knowledge, at(start, 5)), (false, None), "it lost them");
+        knowledge.take(look(at(start, 1)), &BTreeSet::new(), at(start, 6));
+        assert_eq!(has(&knowledge, at(start, 6)), (false, None));
     }
 
     #[test]

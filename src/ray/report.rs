@@ -1,6 +1,9 @@
 //! What `rayward-node report` prints.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
 
 use super::{
     facts::{Blindness, People, Report, Stage},
@@ -30,6 +33,9 @@ struct Printed {
     #[serde(default)]
     ray_ends: u32,
     has_token: bool,
+    /// See [`digest`]; a program of before it was told does not tell it.
+    #[serde(default)]
+    token_hash: Option<String>,
     boot_id: String,
     #[serde(default)]
     head_address: Option<String>,
@@ -60,11 +66,23 @@ fn people((ssh_sessions, jupyter_kernels): (u32, u32)) -> People {
     }
 }
 
-/// The report of the machine `who`, from what its command came to.
+/// What a machine tells of the token that its Ray runs with: enough to tell another one, and nothing of a token.
+fn digest(boot_id: &str, token: &str) -> String {
+    // A machine takes the first line.
+    let token = token.lines().next().unwrap_or_default();
+    let digest = Sha256::new().chain_update(boot_id).chain_update(token).finalize();
+    digest[..8].iter().fold(String::new(), |mut word, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(word, "{byte:02x}");
+        word
+    })
+}
+
+/// The report of the machine `who`, from what its command came to. `token` is the cluster's, where that is known.
 ///
 /// # Errors
 /// `Slow`, `Unreachable`, or `Garbled`.
-pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failure> {
+pub fn read(who: &str, output: Result<Output, Trouble>, token: Option<&str>) -> Result<Report, Failure> {
     let output = output.map_err(|trouble| {
         let why = match trouble {
             Trouble::Silent(_) => Blindness::Slow,
@@ -87,6 +105,10 @@ pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failur
             excerpt(&printed.stage, 40)
         )));
     };
+    let is_other = match (token, &printed.token_hash) {
+        (Some(token), Some(hash)) => !hash.is_empty() && *hash != digest(&printed.boot_id, token),
+        _ => false,
+    };
     let skipped = printed.lines.len().saturating_sub(MOST_LINES);
     let lines = printed.lines.iter().skip(skipped);
     Ok(Report {
@@ -96,7 +118,7 @@ pub fn read(who: &str, output: Result<Output, Trouble>) -> Result<Report, Failur
         people: printed.ssh_sessions.zip(printed.jupyter_kernels).map(people),
         ray_active: printed.ray_active,
         ray_ends: printed.ray_ends,
-        has_token: printed.has_token,
+        has_token: printed.has_token && !is_other,
         boot_id: excerpt(&printed.boot_id, MOST_LETTERS),
         head_address: printed.head_address.filter(|address| !address.is_empty()),
     })
@@ -140,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_report_is_read_and_unknown_fields_are_no_matter() {
-        let report = read("i-1", Ok(printed(PRINTED))).unwrap();
+        let report = read("i-1", Ok(printed(PRINTED)), None).unwrap();
         let expected = Report {
             stage: Stage::Failed,
             message: "pip failed".into(),
@@ -171,7 +193,7 @@ mod tests {
         let names = "installing setting-up waiting-for-token waiting-for-head starting running failed";
         for name in names.split(' ') {
             let told = PRINTED.replace("failed\"", &format!("{name}\""));
-            let debug = format!("{:?}", read("i-1", Ok(printed(&told))).unwrap().stage);
+            let debug = format!("{:?}", read("i-1", Ok(printed(&told)), None).unwrap().stage);
             assert_eq!(debug.to_lowercase(), name.replace('-', ""));
         }
     }
@@ -184,13 +206,13 @@ mod tests {
             ("failed\"", "sleeping\""),
             ("{", "{{"),
         ] {
-            let failure = read("i-1", Ok(printed(&PRINTED.replacen(from, to, 1)))).unwrap_err();
+            let failure = read("i-1", Ok(printed(&PRINTED.replacen(from, to, 1))), None).unwrap_err();
             assert_eq!(failure.why, Blindness::Garbled, "{from}");
             assert!(failure.message.contains("i-1"), "{failure}");
         }
         let lines: Vec<String> = (0..30).map(|number| format!("{number} {}", "x".repeat(300))).collect();
         let lines = serde_json::to_string(&lines).unwrap();
-        let report = read("i-1", Ok(printed(&PRINTED.replace(r#"["one","two"]"#, &lines)))).unwrap();
+        let report = read("i-1", Ok(printed(&PRINTED.replace(r#"["one","two"]"#, &lines))), None).unwrap();
         assert_eq!(report.lines.len(), MOST_LINES);
         assert!(report.lines[0].starts_with("10 ") && report.lines[0].chars().count() == MOST_LETTERS + 1);
     }
@@ -206,7 +228,7 @@ mod tests {
                 stdout: Vec::new(),
                 stderr: stderr.into(),
             };
-            let report = read("i-1", Ok(output)).unwrap();
+            let report = read("i-1", Ok(output), None).unwrap();
             assert_eq!((report.stage, report.people), (Stage::Booting, None));
         }
     }
@@ -218,11 +240,37 @@ mod tests {
             stdout: Vec::new(),
             stderr: b"disk full\n".to_vec(),
         };
-        let failure = read("i-1", Ok(failed)).unwrap_err();
+        let failure = read("i-1", Ok(failed), None).unwrap_err();
         assert_eq!(failure.message, "the report of i-1 ended with code 1: disk full");
-        let hangs = read("i-1", Err(Trouble::Silent(Duration::from_secs(5)))).unwrap_err();
+        let hangs = read("i-1", Err(Trouble::Silent(Duration::from_secs(5))), None).unwrap_err();
         assert_eq!(hangs.why, Blindness::Slow);
-        let broken = read("i-1", Err(Trouble::Broken("reset".into()))).unwrap_err();
+        let broken = read("i-1", Err(Trouble::Broken("reset".into())), None).unwrap_err();
         assert_eq!(broken.why, Blindness::Unreachable);
+    }
+
+    #[test]
+    fn a_token_that_is_not_the_clusters_is_none() {
+        let hash = digest("b", "a-token");
+        assert_eq!(hash, "f25aa138006d25b4");
+        let told = PRINTED.replace("\"bootId\"", &format!("\"tokenHash\":\"{hash}\",\"bootId\""));
+        for (token, has) in [
+            (Some("a-token"), true),
+            (Some("a-token\n"), true),
+            (Some("b"), false),
+            (None, true),
+        ] {
+            let report = read("i-1", Ok(printed(&told)), token).unwrap();
+            assert_eq!(report.has_token, has, "{token:?}");
+        }
+        assert!(
+            read("i-1", Ok(printed(PRINTED)), Some("b")).unwrap().has_token,
+            "of before"
+        );
+        let of_another_boot = told.replace("\"bootId\":\"b\"", "\"bootId\":\"c\"");
+        assert!(
+            !read("i-1", Ok(printed(&of_another_boot)), Some("a-token"))
+                .unwrap()
+                .has_token
+        );
     }
 }

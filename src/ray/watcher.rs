@@ -24,7 +24,7 @@ use super::{
     knowledge::{Knowledge, Seen},
     line::Line,
     report,
-    ssh::{Connection, Target},
+    ssh::{Connection, Output, Target, Trouble},
     watchers::Shared,
 };
 
@@ -317,7 +317,8 @@ impl Watcher {
             dashboard.look(connection, &opened.token, expected, hear_view).await
         };
         let report = async {
-            let report = report::read(&head, connection.run(report::COMMAND, None, REPORT).await);
+            let report = connection.run(report::COMMAND, None, REPORT).await;
+            let report = self.read(&head, report).await;
             hear_report(&head, &report);
             report
         };
@@ -366,6 +367,12 @@ impl Watcher {
         }
     }
 
+    /// What a machine told, judged by the cluster's token.
+    async fn read(&self, who: &str, output: Result<Output, Trouble>) -> Result<Report, Failure> {
+        let opened = self.line.opened().await.ok();
+        report::read(who, output, opened.as_ref().map(|opened| opened.token.as_str()))
+    }
+
     /// Asks the workers whose turn it is, and says what they tell as it comes.
     fn ask_workers<'a>(
         &'a self,
@@ -402,7 +409,7 @@ impl Watcher {
         let asking = async {
             let connection = self.worker(head, &peer, interest).await?;
             let output = connection.run(report::COMMAND, None, WORKER).await;
-            let report = report::read(&peer.instance_id, output);
+            let report = self.read(&peer.instance_id, output).await;
             Ok((connection.fingerprint.clone(), report))
         };
         let told = timeout(WORKER, asking).await.unwrap_or_else(|_| {

@@ -380,8 +380,10 @@ impl Trouble<'_> {
                 self.id
             ),
             Blindness::TokenRefused => format!(
-                ". Its Ray runs with another token than ray-token of the Secret {name}-ssh: restore that, or restart \
-                 rayward-ray.service on the head"
+                ". Its Ray runs with another token than ray-token of the Secret {name}-ssh. What the Secret holds is \
+                 given to each machine that has another, and its Ray restarts; if it is refused after that too, \
+                 restart rayward-ray.service on {}",
+                self.id
             ),
             Blindness::WrongPeer => {
                 ". Another machine answers at its address: see to it that network.controllerAccess \

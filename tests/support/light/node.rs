@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::machine::Machine;
@@ -97,12 +98,17 @@ impl Node {
             _ => waits("running", "Ray runs"),
         };
         let tail = &self.machine.id[self.machine.id.len().saturating_sub(11)..];
+        let boot = format!("{:08x}-0000-4000-8000-0{tail}", self.life.boot);
+        let hash = self.token.as_ref().map_or_else(String::new, |token| {
+            let digest = Sha256::digest(format!("{boot}{token}"));
+            format!("{digest:x}")[..16].to_owned()
+        });
         json!({
             "stage": stage, "message": message, "lines": lines,
             "sshSessions": self.ssh_sessions, "jupyterKernels": self.jupyter_kernels,
             "rayActive": stage == "running", "hasToken": self.token.is_some(),
             "headAddress": self.head_address(),
-            "bootId": format!("{:08x}-0000-4000-8000-0{tail}", self.life.boot),
+            "bootId": boot, "tokenHash": hash,
         })
     }
 

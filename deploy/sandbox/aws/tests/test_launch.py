@@ -240,7 +240,7 @@ def test_what_a_record_says_on_its_console_is_set(standin: StandIn, ec2: Any, la
     [one], [other] = launch(), launch()
 
     def said(machine: str) -> str:
-        return ec2.get_console_output(InstanceId=machine).get("Output", "")
+        return str(ec2.get_console_output(InstanceId=machine).get("Output", ""))
 
     assert said(one) == ""
     standin.settings(consoles={one: "Kernel panic\n", "*": "x" * 70000})
