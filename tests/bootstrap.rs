@@ -409,6 +409,29 @@ fn people_and_kernels_are_counted_and_a_list_of_processes_that_fails_counts_nobo
 }
 
 #[test]
+fn who_only_forwards_a_port_is_signed_in_and_the_controller_never_is() {
+    let place = Place::new(true, "true");
+    let nobody = "/bin/bash /usr/local/sbin/rayward-node report\nsshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\nsshd: rayward [priv]\nsshd: rayward\n\
+                  sshd-session: rayward [priv]\nsshd-session: rayward@notty   \nsshd: ubuntu [priv]\n\
+                  sshd: ubuntu [net]\nsshd: unknown [priv]\nsshd: unknown [net]\nsshd: root [priv]\n\
+                  sshd: root [net]\nsshd: [accepted]\ngrep sshd: ubuntu@pts/0\n";
+    for (processes, people) in [
+        ("", 0),
+        ("sshd: ubuntu [priv]\nsshd: ubuntu\n", 1),
+        ("sshd: ubuntu [priv]\nsshd: ubuntu@pts/0,pts/1\n", 1),
+        ("sshd-session: ubuntu [priv]\nsshd-session: ubuntu@notty\n", 1),
+        ("sshd-session: rayward2 [priv]\nsshd-session: rayward2    \n", 1),
+        ("sshd: root\n", 1),
+        ("sshd: root@pts/0\n", 1),
+        ("sshd: a [priv]\nsshd: a\nsshd: b [priv]\nsshd: b@pts/1\n", 2),
+    ] {
+        write(&place.path("processes"), format!("{nobody}{processes}"), 0o644);
+        place.stub("ps", "cat \"${0%/*}/../processes\"");
+        assert_eq!(place.report()["sshSessions"], people, "{processes}");
+    }
+}
+
+#[test]
 fn a_token_is_kept_as_it_is_and_another_one_restarts_ray() {
     let place = Place::new(true, "true");
     write(&place.path("run/rayward/ready"), "", 0o644);
