@@ -563,6 +563,41 @@ fn the_set_up_installs_runs_the_script_and_starts_ray_with_what_the_user_said() 
 }
 
 #[test]
+fn the_first_start_of_a_boot_may_take_minutes_and_what_ran_is_soon_missed() {
+    for (stage, ran, checks) in [
+        ("starting", false, 40),
+        ("starting", true, 8),
+        ("running", false, 4),
+        ("running", true, 4),
+    ] {
+        let place = Place::new(true, "true");
+        write(&place.path("run/rayward/ready"), "", 0o644);
+        write(
+            &place.path("run/rayward/stage"),
+            format!("{stage}\nit {stage}\n"),
+            0o644,
+        );
+        if ran {
+            let agent = Agent::answers(&place, "200 OK\r\n\r\nsuccess");
+            place.succeeds(&["check"], "");
+            drop(agent);
+            assert!(place.read("run/rayward/stage").starts_with("running"), "it runs");
+            write(
+                &place.path("run/rayward/stage"),
+                format!("{stage}\nit {stage}\n"),
+                0o644,
+            );
+        }
+        for _ in 1..checks {
+            place.call(&["check"], "");
+        }
+        assert_eq!(place.restarts(), 0, "{stage}, {ran}");
+        place.call(&["check"], "");
+        assert_eq!(place.restarts(), 1, "{stage}, {ran}");
+    }
+}
+
+#[test]
 fn a_script_that_fails_is_told_and_tried_again_after_a_pause_that_grows() {
     // It works the third time.
     let script = "echo \"it's try $(wc -l <\"${0%/*}/tries\")\"; echo >>\"${0%/*}/tries\"; \
