@@ -1,5 +1,6 @@
 //! The Events that an execution publishes: one for each change on AWS, naming the id, and one for each refusal.
 
+use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -111,7 +112,8 @@ pub fn held_up(before: &RayClusterStatus, now: &RayClusterStatus) -> Option<Even
         }
         // Each refused change has an Event of its own.
         let stalled = find(ConditionType::Stalled).filter(|stalled| stalled.reason != Reason::Refused.name())?;
-        Some(Event::new(true, &stalled.reason, &stalled.type_, &stalled.message))
+        let note = undated(&stalled.message);
+        Some(Event::new(true, &stalled.reason, &stalled.type_, &note))
     };
     of(now).filter(|event| of(before).as_ref() != Some(event))
 }
@@ -149,10 +151,27 @@ pub fn of_ray(before: &RayClusterStatus, now: &RayClusterStatus) -> Vec<Event> {
             Reason::Garbled,
         ];
         let is_told = passing.iter().any(|reason| reason.name() == head.reason);
-        is_told.then(|| Event::new(true, &head.reason, &head.type_, &head.message))
+        is_told.then(|| Event::new(true, &head.reason, &head.type_, &undated(&head.message)))
     };
     let is_new = |event: &Event| unseen(before).is_none_or(|earlier| earlier.reason != event.reason);
     new.into_iter().chain(unseen(now).filter(is_new)).collect()
+}
+
+/// A message without since when something is so: an Event has times of its own, and says the same when it comes again.
+fn undated(message: &str) -> String {
+    const SINCE: &str = " since ";
+    let mut parts = message.split(SINCE);
+    let mut note = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find('Z').map_or(0, |end| end + 1);
+        if part[..end].parse::<Timestamp>().is_ok() {
+            note.push_str(&part[end..]);
+        } else {
+            note.push_str(SINCE);
+            note.push_str(part);
+        }
+    }
+    note
 }
 
 /// The Event of a cluster that goes down or comes up for another reason than its spec, which tells itself.
@@ -405,6 +424,24 @@ mod tests {
             [],
             "told as what needs a person"
         );
+    }
+
+    #[test]
+    fn an_event_tells_no_time_since_when() {
+        let at = "2026-11-23T12:00:00Z";
+        assert_eq!(
+            undated(&format!(
+                "the Ray of i-1 is not known since {at}: no answer; it is down since {at}"
+            )),
+            "the Ray of i-1 is not known: no answer; it is down"
+        );
+        for kept in [
+            "since then: Zoe",
+            "not known since yesterday",
+            &format!("waits until {at}"),
+        ] {
+            assert_eq!(undated(kept), kept);
+        }
     }
 
     #[test]

@@ -175,6 +175,13 @@ impl Trouble<'_> {
             return Some(Verdict::Wait(Reason::BootstrapFailed, message, None));
         }
         let is_on_its_way = match report.map(|report| report.stage) {
+            // Its raylet runs a few seconds before its dashboard tells of it.
+            Some(Stage::Running) if !was_known && lasted < time && self.is_coming_up() => {
+                let faults = [Fault::Coming, Fault::Starting, Fault::Down, Fault::Other];
+                let left = self.left(planner.inputs.limits.ray.lost_after, &faults)?;
+                let message = format!("{}: Ray runs, and its dashboard comes up: {}", self.id, self.message);
+                return Some(Verdict::Wait(Reason::Joining, message, Some(left)));
+            }
             Some(Stage::Running | Stage::WaitingForHead | Stage::Failed) => false,
             // Neither a restart of Ray nor a reboot in the middle of it makes an installation faster.
             Some(Stage::Booting | Stage::Installing | Stage::SettingUp | Stage::WaitingForToken) if lasted >= time => {
@@ -199,6 +206,16 @@ impl Trouble<'_> {
             let message = format!("{}: {}", self.id, words());
             Verdict::Wait(Reason::Joining, message, Some(time.saturating_sub(lasted)))
         })
+    }
+
+    /// Whether what the look met is met at each start, and nothing was done about it yet.
+    fn is_coming_up(&self) -> bool {
+        use Blindness as B;
+        let is_usual = matches!(
+            self.why,
+            B::DashboardDown | B::GcsDown | B::Incomplete | B::Slow | B::Stale
+        );
+        is_usual && self.member.step.is_none()
     }
 
     fn ladder(&self, planner: &Planner<'_>) -> Verdict {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::{
     api::{ControllerAccess, Phase, WhenUnreachable},
+    controller::events::of_ray,
     ray::facts::{Blindness, Others, Stage},
     resources::instance::InstanceState,
 };
@@ -147,6 +148,32 @@ fn a_head_without_an_address_for_the_controller_has_no_way_in() {
     lab.cluster.controller_access = ControllerAccess::Private;
     let address = lab.plan().interest.head.map(|head| head.address.to_string());
     assert_eq!(address.as_deref(), Some("10.0.1.10"));
+}
+
+#[test]
+fn what_every_first_start_goes_through_is_no_news() {
+    for why in [Blindness::DashboardDown, Blindness::Incomplete, Blindness::Slow] {
+        let mut lab = Scenario::lab();
+        lab.ray.unknown = Some(why.clone());
+        lab.run();
+        let before = lab.observed.recorded.clone();
+        lab.pass();
+        lab.pass_for(60);
+        assert_eq!(reason(&lab, Subject::Head), Some(Reason::Joining), "{why:?}");
+        assert_eq!(of_ray(&before, &lab.observed.recorded), [], "{why:?}");
+        // No head takes that long with its dashboard, and one that was known is told of at once.
+        lab.pass_for(30);
+        assert_ne!(reason(&lab, Subject::Head), Some(Reason::Joining), "{why:?}");
+        let mut lab = joined_lab();
+        let before = lab.observed.recorded.clone();
+        lab.ray.unknown = Some(why.clone());
+        lab.pass();
+        let [event] = &of_ray(&before, &lab.observed.recorded)[..] else {
+            panic!("{why:?} is not told")
+        };
+        assert_eq!(event.reason, why.name());
+        assert!(!event.note.contains("2026-"), "{}", event.note);
+    }
 }
 
 #[test]
