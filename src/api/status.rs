@@ -339,6 +339,9 @@ pub struct StepStatus {
     pub step: String,
     /// When.
     pub at: Timestamp,
+    /// Of a drain, Ray's id of the node that was drained: a Ray that starts again there is another node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
 }
 
 /// A bucket.

@@ -183,7 +183,15 @@ fn steps_of(action: &Action, now: Timestamp) -> BTreeMap<String, StepStatus> {
 
 fn drain_of(action: &Action, name: &str, now: Timestamp) -> Option<(String, StepStatus)> {
     match action {
-        Action::Machine(MachineStep::Drain { instance_id, .. }) => Some((instance_id.clone(), taken(name, now))),
+        Action::Machine(MachineStep::Drain {
+            instance_id, node_id, ..
+        }) => {
+            let step = StepStatus {
+                node: Some(node_id.clone()),
+                ..taken(name, now)
+            };
+            Some((instance_id.clone(), step))
+        }
         _ => None,
     }
 }
@@ -191,5 +199,9 @@ fn drain_of(action: &Action, name: &str, now: Timestamp) -> Option<(String, Step
 fn taken(step: &str, at: Timestamp) -> StepStatus {
     // Whole seconds, as the API server keeps them.
     let at = Timestamp::from_second(at.as_second()).unwrap_or(at);
-    StepStatus { step: step.into(), at }
+    StepStatus {
+        step: step.into(),
+        at,
+        node: None,
+    }
 }

@@ -82,6 +82,8 @@ pub struct Member<'a> {
     pub step: Option<&'a StepStatus>,
     /// When it was told to drain.
     pub draining: Option<Timestamp>,
+    /// Whether its Ray started again since as another node, which may get work.
+    pub drains_anew: bool,
     /// Since when it cannot be told to drain.
     pub drain_fails: Option<Timestamp>,
     /// Fingerprint of its SSH host key, from the first contact.
@@ -375,6 +377,7 @@ fn head_member<'a>(head: &'a Instance, ray: Ray<'a>, observed: &'a Observed, clo
         missing_for: missing_since.map_or(Duration::ZERO, |at| clock.since(at)),
         step: step(observed.steps.get(&head.id), joined_time, missing_since, clock),
         draining: None,
+        drains_anew: false,
         drain_fails: None,
         host_key: host_key(observed, &head.id, recorded_key),
         is_new: false,
@@ -417,6 +420,7 @@ impl<'a> Sight<'a, '_> {
         let (observed, clock) = (self.observed, self.clock);
         let recorded = self.recorded.get(machine.id.as_str()).copied();
         let last_step = observed.steps.get(&machine.id);
+        let drain = last_step.filter(|step| step.step == DRAIN);
         let node = self.nodes.get(machine.id.as_str()).copied();
         let was_missing = recorded.and_then(|worker| worker.missing_since);
         let before = recorded.and_then(|worker| worker.joined_time);
@@ -431,7 +435,8 @@ impl<'a> Sight<'a, '_> {
             missing_since: None,
             missing_for: Duration::ZERO,
             step: None,
-            draining: last_step.filter(|step| step.step == DRAIN).map(|step| step.at),
+            draining: drain.map(|step| step.at),
+            drains_anew: drain.is_some_and(|drain| self.has_another_node(machine, node, drain)),
             drain_fails: last_step.filter(|step| step.step == DRAIN_FAILED).map(|step| step.at),
             host_key: host_key(
                 observed,
@@ -486,6 +491,15 @@ impl<'a> Sight<'a, '_> {
         }
     }
 
+    /// Whether another node lives on a machine than the one that was drained.
+    fn has_another_node(&self, machine: &Instance, node: Option<&Node>, drain: &StepStatus) -> bool {
+        let lives = |node: &&Node| node.state == NodeState::Alive;
+        node.filter(lives).is_some_and(|node| match &drain.node {
+            Some(drained) => *drained != node.node_id,
+            None => self.drained.contains(machine.id.as_str()),
+        })
+    }
+
     fn in_use(&self, machine: &Instance, node: Option<&Node>) -> Option<bool> {
         if self.busy.contains(machine.id.as_str()) {
             return Some(true);
@@ -509,8 +523,6 @@ impl<'a> Sight<'a, '_> {
         let (clock, limits) = (self.clock, self.clock.limits);
         if member.missing_since.is_none() {
             return match member.draining {
-                // Its supervisor may have started another node since: it goes all the same.
-                Some(_) if self.drained.contains(member.machine.id.as_str()) => Membership::Drained,
                 Some(_) => Membership::Draining,
                 None => Membership::Joined,
             };

@@ -4,9 +4,9 @@
 //! Ray refuses to drain a worker that works; then another goes in its place. Only where all of them work is one drained
 //! all the same, since somebody asked for fewer: it takes no new work, and what runs has
 //! [`RayLimits::drain_timeout`](super::RayLimits). A drain is never taken back: such a worker goes, and where it is
-//! wanted again another comes. While the head's Ray is not known nobody can be drained, and what may work waits for as
-//! long: only what tells by itself that its Ray never ran goes. One that was not in Ray when that was last seen may
-//! have come since.
+//! wanted again another comes. Where its Ray started again meanwhile, that is another node, which may get work: it is
+//! drained too. While the head's Ray is not known nobody can be drained, and what may work waits for as long: only what
+//! tells by itself that its Ray never ran goes. One that was not in Ray when that was last seen may have come since.
 
 use std::{cmp::Reverse, time::Duration};
 
@@ -123,7 +123,7 @@ fn leave(planner: &Planner<'_>, ray: Ray<'_>, member: &Member<'_>, reason: &str)
     if member.machine.state != InstanceState::Running {
         return Leave::Now;
     }
-    if let Some(at) = member.draining {
+    if let Some(at) = member.draining.filter(|_| !member.drains_anew) {
         let is_over = member.membership == Some(Membership::Drained) || planner.since(at) >= timeout;
         return if is_over {
             Leave::Now

@@ -95,6 +95,39 @@ fn what_does_not_finish_is_terminated_after_its_time_and_counts_until_then() {
 }
 
 #[test]
+fn a_drained_worker_whose_ray_starts_again_is_drained_again_and_not_ended_at_work() {
+    for is_noted in [true, false] {
+        let (mut lab, workers) = lab_of_four();
+        let gone = workers[3].clone();
+        lab.ray.restarts_drained = true;
+        ask_for(&mut lab, 3);
+        let first = lab.pass();
+        assert!(first[0].starts_with(&format!("drain {gone}")), "{first:?}");
+        if !is_noted {
+            // As a status of before it told the node.
+            let groups = lab.observed.recorded.worker_groups.iter_mut();
+            for step in groups
+                .flat_map(|group| &mut group.machines)
+                .filter_map(|machine| machine.last_step.as_mut())
+            {
+                step.node = None;
+            }
+            lab.observed.steps = lab.observed.recorded.steps();
+        }
+        // Longer than a drain may take: the new node got work meanwhile.
+        lab.now += jiff::SignedDuration::from_mins(10);
+        lab.ray.busy.insert(gone.clone());
+        lab.ray.hangs_in_drain = true;
+        let again = lab.pass();
+        assert!(again[0].starts_with(&format!("drain {gone}")), "{again:?}");
+        assert_eq!(again.len(), 1, "{again:?}");
+        assert_eq!(lab.pass_for(270), Vec::<String>::new(), "it finishes what runs");
+        let done = lab.pass_for(45);
+        assert!(done[0].starts_with(&format!("terminate {gone}")), "{done:?}");
+    }
+}
+
+#[test]
 fn while_the_head_is_unknown_nobody_goes_who_may_work() {
     for forgets in [false, true] {
         let (mut lab, workers) = lab_of_four();

@@ -44,6 +44,8 @@ pub(crate) struct RayModel {
     pub failing: Option<String>,
     /// Why nothing of Ray is known, if so.
     pub unknown: Option<Blindness>,
+    /// Ray starts again on a machine where it was drained.
+    pub restarts_drained: bool,
     /// What drains goes on for ever.
     pub hangs_in_drain: bool,
     /// Machines lose the token that they are given.
@@ -99,7 +101,7 @@ impl RayModel {
         let was_drained = nodes
             .iter()
             .any(|node| matches!(node.state, NodeState::Dead { drained: true, .. }));
-        if lives || was_drained {
+        if lives || (was_drained && !self.restarts_drained) {
             return;
         }
         self.count += 1;
@@ -343,12 +345,20 @@ impl Scenario {
         if matches!(step, MachineStep::RestartRay { .. } | MachineStep::Drain { .. }) {
             self.note_step(step.instance_id(), step.name());
         }
+        if let MachineStep::Drain {
+            instance_id, node_id, ..
+        } = step
+            && let Some(noted) = self.observed.steps.get_mut(instance_id)
+        {
+            noted.node = Some(node_id.clone());
+        }
     }
 
     pub(super) fn note_step(&mut self, id: &str, name: &str) {
         let step = StepStatus {
             step: name.into(),
             at: self.now,
+            node: None,
         };
         self.observed.steps.insert(id.to_owned(), step);
     }
