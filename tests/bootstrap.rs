@@ -323,6 +323,9 @@ fn a_report_is_one_line_of_json_whatever_was_printed() {
         (&early["hasToken"], &early["headAddress"]),
         (&false.into(), &"127.0.0.1".into())
     );
+    assert_eq!(early["diskFull"], false);
+    place.stub("df", "echo Avail; echo 51200");
+    assert_eq!(place.report()["diskFull"], true);
     assert!(early["bootId"].as_str().is_some_and(|id| id.len() == 36), "{early}");
     assert!(
         early["sshSessions"].is_u64() && early["jupyterKernels"].is_u64(),
@@ -360,7 +363,7 @@ fn a_report_is_one_line_of_json_whatever_was_printed() {
         "50%",
         "done",
         "broken  text",
-        &"ü".repeat(200),
+        &format!("{} ... {}", "ü".repeat(80), "ü".repeat(115)),
         "no end",
     ];
     assert_eq!(lines[12..], last);
@@ -600,7 +603,8 @@ fn the_first_start_of_a_boot_may_take_minutes_and_what_ran_is_soon_missed() {
 #[test]
 fn a_script_that_fails_is_told_and_tried_again_after_a_pause_that_grows() {
     // It works the third time.
-    let script = "echo \"it's try $(wc -l <\"${0%/*}/tries\")\"; echo >>\"${0%/*}/tries\"; \
+    let script = "rayward-node report >>\"${0%/*}/during\"
+                  echo \"it's try $(wc -l <\"${0%/*}/tries\")\"; echo >>\"${0%/*}/tries\"; \
                   [[ $(wc -l <\"${0%/*}/tries\") -gt 2 ]]\n";
     let place = Place::new(true, script);
     write(&place.path("etc/rayward/tries"), "", 0o644);
@@ -622,5 +626,43 @@ fn a_script_that_fails_is_told_and_tried_again_after_a_pause_that_grows() {
     assert_eq!(reports[0]["message"], message);
     assert_eq!(reports[0]["lines"], serde_json::json!(["it's try 0"]));
     assert_eq!(reports[1]["lines"][1], "it's try 1");
+    // It counts as failed, with its last words, until it has succeeded.
+    let during = place.read("etc/rayward/during");
+    let during: Vec<Value> = during
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(during[0]["stage"], "setting-up");
+    assert_eq!(during[1]["stage"], "failed");
+    let message = "running the set-up script failed, and is tried again (try 2)";
+    assert_eq!(during[1]["message"], message);
+    assert_eq!(during[1]["lines"], serde_json::json!(["it's try 0"]));
     assert!(place.path("run/rayward/ready").exists());
+}
+
+#[test]
+fn an_index_that_does_not_answer_is_told_as_that() {
+    let place = Place::new(false, "true");
+    let pip = |words: &str| format!("#!/bin/bash\n[[ $* != *install* ]] || {{ echo '{words}'; exit 1; }}\n");
+    let python = place.path("opt/ray/bin/python");
+    write(
+        &python,
+        pip("Retrying after connection broken by 'X': /simple/ray/"),
+        0o755,
+    );
+    // Then pip answers something else, and at last it succeeds.
+    write(&place.path("next"), pip("No matching distribution found"), 0o755);
+    place.stub(
+        "sleep",
+        "rayward-node report >>\"${0%/*}/../reports\"; cd \"${0%/*}/..\" && : >run/rayward/log &&
+         cp next opt/ray/bin/python && printf '#!/bin/bash\\n' >next",
+    );
+    place.succeeds(&["set-up"], "");
+    let reports = place.read("reports");
+    let mut reports = reports.lines();
+    let first = reports.next().expect("a report of the first try");
+    assert!(first.contains("could not reach the package index"), "{first}");
+    let second = reports.next().expect("a report of the second try");
+    assert!(second.contains("No matching distribution"), "{second}");
+    assert!(!second.contains("package index"), "{second}");
 }

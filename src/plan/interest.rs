@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The interest in the machines that run: the head always; closely the workers that are not in Ray, or were not when it
-/// was last seen; the others for the people on them.
+/// was last seen, or whose disk is full; the others for the people on them.
 #[must_use]
 pub(super) fn interest(planner: &Planner<'_>, members: &Members<'_>) -> Interest {
     let head = members.head.as_ref().filter(|head| runs(head));
@@ -32,7 +32,12 @@ pub(super) fn interest(planner: &Planner<'_>, members: &Members<'_>) -> Interest
             Some(Membership::Unknown) => worker.missing_since.is_none(),
             _ => false,
         };
-        if is_well { &mut widely } else { &mut closely }.push(peer);
+        if is_well && !worker.has_full_disk() {
+            &mut widely
+        } else {
+            &mut closely
+        }
+        .push(peer);
     }
     Interest {
         head: peer(head, reached_at.as_deref()),

@@ -174,6 +174,12 @@ impl<'a> Member<'a> {
         Some(console::words(lines))
     }
 
+    /// Whether it tells that its disk is full.
+    #[must_use]
+    pub fn has_full_disk(&self) -> bool {
+        self.known_report().is_some_and(|report| report.disk_full)
+    }
+
     /// Why SSH does not let the controller in, if so: no step mends that.
     #[must_use]
     pub fn refusal(&self) -> Option<&'a Blindness> {
@@ -224,8 +230,10 @@ impl Report {
     /// How far the machine is, or what failed there with its last lines.
     #[must_use]
     pub fn words(&self) -> String {
-        /// How many lines: they stand in a condition and in an Event beside other things.
+        /// How many lines, and how long they may be together: they stand in a condition and in an Event of a thousand
+        /// letters, beside what a person can do.
         const LINES: usize = 5;
+        const LETTERS: usize = 500;
         let stage = match self.stage {
             Stage::Booting => "booting",
             Stage::Installing => "installing Ray",
@@ -242,11 +250,17 @@ impl Report {
             "" => stage,
             message => message,
         };
+        let full = if self.disk_full { "; its disk is full" } else { "" };
         if !self.has_failed() || self.lines.is_empty() {
-            return told.to_owned();
+            return format!("{told}{full}");
         }
-        let last = self.lines.len().saturating_sub(LINES);
-        format!("{told}: {}", self.lines[last..].join(" | "))
+        let mut letters = 0;
+        let last = self.lines.iter().rev().take(LINES).take_while(|line| {
+            letters += line.chars().count();
+            letters <= LETTERS
+        });
+        let last = self.lines.len() - last.count().max(1);
+        format!("{told}{full}: {}", self.lines[last..].join(" | "))
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct RayModel {
     pub refused: BTreeMap<String, Blindness>,
     /// What machines wrote on their consoles.
     pub consoles: BTreeMap<String, Vec<String>>,
+    /// Machines whose disk is full.
+    pub full: BTreeSet<String>,
     /// How far machines say that they are, if not as far as they are.
     pub stages: BTreeMap<String, Stage>,
     /// Restarts of the head's Ray.
@@ -299,6 +301,7 @@ impl RayModel {
             ray_ends: self.ends.get(id).copied().unwrap_or_default(),
             has_token,
             people: Some(People::default()),
+            disk_full: self.full.contains(id),
             head_address: self.heads.get(id).cloned(),
             ..Report::default()
         };

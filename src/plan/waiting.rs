@@ -159,6 +159,8 @@ reasons! {
     Healing,
     /// A machine fails EC2's status checks, while Ray lists it as alive.
     Impaired,
+    /// The disk of a machine that Ray lists as alive is full.
+    DiskFull,
     /// Workers that are to go finish what runs on them.
     Draining,
     /// Nothing is decided about workers while the Ray of their head is not known.
@@ -263,6 +265,7 @@ impl Reason {
                 | Self::ForeignResource
                 | Self::BucketHoldsData
                 | Self::InvalidReference
+                | Self::DiskFull
                 | Self::BootstrapFailed
                 | Self::RepeatedFailure
                 | Self::HeadUnhealed

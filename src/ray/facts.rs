@@ -305,6 +305,8 @@ pub struct Report {
     pub ray_ends: u32,
     /// Whether it has the cluster's token, and not another.
     pub has_token: bool,
+    /// Whether its disk has less than 50 MiB left.
+    pub disk_full: bool,
     /// Changes with each boot.
     pub boot_id: String,
     /// Where a worker looks for its head; `None`: it does not tell, or is the head.

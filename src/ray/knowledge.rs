@@ -442,6 +442,7 @@ impl Knowledge {
                 let ray = (
                     report.ray_active,
                     report.has_token,
+                    report.disk_full,
                     &report.boot_id,
                     &report.head_address,
                 );

@@ -36,6 +36,8 @@ struct Printed {
     /// See [`digest`]; a program of before it was told does not tell it.
     #[serde(default)]
     token_hash: Option<String>,
+    #[serde(default)]
+    disk_full: bool,
     boot_id: String,
     #[serde(default)]
     head_address: Option<String>,
@@ -119,6 +121,7 @@ pub fn read(who: &str, output: Result<Output, Trouble>, token: Option<&str>) -> 
         ray_active: printed.ray_active,
         ray_ends: printed.ray_ends,
         has_token: printed.has_token && !is_other,
+            disk_full: printed.disk_full,
         boot_id: excerpt(&printed.boot_id, MOST_LETTERS),
         head_address: printed.head_address.filter(|address| !address.is_empty()),
     })
@@ -149,7 +152,7 @@ mod tests {
     use super::*;
 
     const PRINTED: &str = r#"{"stage":"failed","message":"pip failed","lines":["one","two"],"sshSessions":1,
-        "jupyterKernels":2,"rayActive":true,"rayEnds":2,"hasToken":true,"bootId":"b",
+        "jupyterKernels":2,"rayActive":true,"rayEnds":2,"hasToken":true,"diskFull":true,"bootId":"b",
         "headAddress":"10.0.1.4","later":{"a":1}}"#;
 
     fn printed(text: &str) -> Output {
@@ -171,6 +174,7 @@ mod tests {
             ray_active: true,
             ray_ends: 2,
             has_token: true,
+            disk_full: true,
             boot_id: "b".into(),
             head_address: Some("10.0.1.4".into()),
         };

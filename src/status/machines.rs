@@ -220,10 +220,10 @@ pub(super) fn has_joined(members: &Members<'_>, machine: &Instance) -> bool {
     member.is_some_and(|worker| worker.membership == Some(Membership::Joined))
 }
 
-/// What a machine does on its way into Ray; nothing while it is there, or is down.
+/// What a machine does on its way into Ray; nothing while it is there and well, or is down.
 fn message(member: &Member<'_>) -> Option<String> {
     match member.membership? {
-        Membership::Joined => None,
+        Membership::Joined if !member.has_full_disk() => None,
         _ => member.words(),
     }
 }

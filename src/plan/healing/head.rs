@@ -70,7 +70,7 @@ pub(crate) fn head(planner: &mut Planner<'_>, members: &Members<'_>) {
         },
     ) = (&members.head, members.ray)
     else {
-        return told_impaired(planner, members);
+        return told_unwell(planner, members);
     };
     let has_address = planner.plan.interest.head.is_some();
     let trouble = Trouble {
@@ -130,16 +130,20 @@ pub(crate) fn head(planner: &mut Planner<'_>, members: &Members<'_>) {
     }
 }
 
-/// EC2's word against Ray's: a machine at work may miss a status check, and its disk is the user's.
-fn told_impaired(planner: &mut Planner<'_>, members: &Members<'_>) {
-    if let (Some(head), Ray::Known(_)) = (&members.head, members.ray)
-        && head.machine.impaired
-    {
-        let message = format!(
-            "{}: fails EC2's status checks, while its Ray answers: it is left alone",
-            head.machine.id
-        );
+/// A head whose Ray answers is left alone, whatever else is wrong with it: a machine at work may miss a status check,
+/// and its disk is the user's.
+fn told_unwell(planner: &mut Planner<'_>, members: &Members<'_>) {
+    let (Some(head), Ray::Known(_)) = (&members.head, members.ray) else {
+        return;
+    };
+    let id = &head.machine.id;
+    if head.machine.impaired {
+        let message = format!("{id}: fails EC2's status checks, while its Ray answers: it is left alone");
         planner.wait(Subject::Head, Reason::Impaired, message);
+    }
+    if head.has_full_disk() {
+        let message = format!("{id}: its disk is full, while its Ray answers: make room on it, signed in over SSH");
+        planner.wait(Subject::Head, Reason::DiskFull, message);
     }
 }
 
@@ -358,7 +362,7 @@ impl Trouble<'_> {
     /// What failed on the machine itself, if it says so.
     fn failure(&self) -> String {
         let report = self.member.known_report();
-        let failed = report.filter(|report| report.has_failed());
+        let failed = report.filter(|report| report.has_failed() || report.disk_full);
         failed.map_or_else(String::new, |failed| format!("; {}", failed.words()))
     }
 

@@ -176,6 +176,9 @@ fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Ru
     {
         return Some(rung);
     }
+    if membership == Membership::Joined {
+        return unwell(planner, member);
+    }
     let missing = member.missing_since?;
     let lasted = member.missing_for;
     match membership {
@@ -186,8 +189,11 @@ fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Ru
                 return Some(Rung::Wait(why.into(), words(member), limits.unknown_timeout));
             }
             let is_reached = member.known_report().is_some();
+            let trouble = trouble(member);
             Some(match member.step.map(|step| step.step.as_str()) {
-                None if is_reached => Rung::RestartRay(format!("Ray has not listed it as alive since {missing}")),
+                None if is_reached => {
+                    Rung::RestartRay(format!("Ray has not listed it as alive since {missing}{trouble}"))
+                }
                 None if lasted >= limits.heal_window => Rung::Reboot("Ray lost it, and it cannot be reached over SSH"),
                 None => Rung::Wait(
                     Reason::Healing,
@@ -195,11 +201,33 @@ fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Ru
                     limits.heal_window.saturating_sub(lasted),
                 ),
                 Some(RESTART_RAY) => Rung::Reboot("Ray lost it, and a restart of Ray did not bring it back"),
-                Some(_) => Rung::Replace("did not come back into Ray after a reboot".into()),
+                Some(_) => Rung::Replace(format!("did not come back into Ray after a reboot{trouble}")),
             })
         }
         Membership::Joined | Membership::Draining | Membership::Drained | Membership::Unknown => None,
     }
+}
+
+/// What a machine says is wrong with it.
+fn trouble(member: &Member<'_>) -> String {
+    let report = member.known_report();
+    let report = report.filter(|report| report.has_failed() || report.disk_full);
+    report.map_or_else(String::new, |report| format!("; {}", report.words()))
+}
+
+/// A worker that is at work, and about which a person has to do something.
+fn unwell(planner: &Planner<'_>, member: &Member<'_>) -> Option<Rung> {
+    let (why, message) = if let Some(why) = member.refusal() {
+        (why.into(), format!("{}. Ray lists it as alive", words(member)))
+    } else if member.has_full_disk() {
+        let message = "its disk is full, while Ray lists it as alive: make room on it, signed in over SSH, or terminate \
+                       it to have another";
+        (Reason::DiskFull, message.to_owned())
+    } else {
+        return None;
+    };
+    let check = planner.inputs.limits.ray.unknown_timeout;
+    Some(Rung::Wait(why, format!("{message}; it is left alone"), check))
 }
 
 /// A worker that fails EC2's status checks.

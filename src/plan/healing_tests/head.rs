@@ -407,3 +407,13 @@ fn a_head_that_fails_ec2s_checks_is_never_replaced() {
     assert!(done[0].starts_with(&format!("reboot {id}")), "{done:?}");
     assert_eq!(reason(&lab, Subject::Head), Some(Reason::HeadUnhealed));
 }
+
+#[test]
+fn a_head_whose_disk_is_full_is_told_and_left_alone() {
+    let mut lab = joined_lab();
+    lab.ray.full.insert(head(&lab));
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new());
+    let told = waits(&lab, Subject::Head);
+    assert_eq!(told[0].0, Reason::DiskFull);
+    assert!(told[0].1.contains("make room"), "{told:?}");
+}

@@ -304,3 +304,31 @@ fn a_lost_secret_is_not_told_of_each_worker() {
     assert_eq!(lab.pass_for(15), Vec::<String>::new());
     assert_eq!(waits(&lab, Subject::Workers), []);
 }
+
+#[test]
+fn a_worker_that_works_is_left_alone_and_told_if_its_disk_is_full() {
+    let mut lab = joined_lab();
+    let unwell = worker(&lab);
+    lab.ray.full.insert(unwell.clone());
+    assert_eq!(lab.pass_for(3600), Vec::<String>::new());
+    let told = waits(&lab, Subject::Workers);
+    assert_eq!(told[0].0, Reason::DiskFull);
+    assert!(
+        told[0].1.starts_with(&unwell) && told[0].1.contains("make room"),
+        "{told:?}"
+    );
+    lab.ray.full.clear();
+    lab.pass_for(30);
+    assert_eq!(lab.observed.recorded.phase, Some(Phase::Ready));
+}
+
+#[test]
+fn a_step_names_what_the_machine_says_of_its_trouble() {
+    let mut lab = joined_lab();
+    let lost = worker(&lab);
+    lab.ray.broken.insert(lost.clone());
+    lab.ray.full.insert(lost);
+    let done = lab.pass_for(90);
+    assert!(done[0].starts_with("restart Ray on"), "{done:?}");
+    assert!(done[0].ends_with("; its disk is full"), "{done:?}");
+}

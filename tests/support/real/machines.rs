@@ -36,9 +36,15 @@ impl StandIn {
             .expect("the machine has a cable");
     }
 
-    /// Leaves no space on the disk of a machine.
-    pub(crate) fn fill_disk(&self, instance: &str) {
-        self.try_control(&format!("machines/{instance}/fill-disk"), &json!({}))
+    /// Stops the time of a machine, or lets it go on.
+    pub(crate) fn freeze(&self, instance: &str, frozen: bool) {
+        self.try_control(&format!("machines/{instance}/freeze"), &json!({"frozen": frozen}))
+            .expect("the machine runs");
+    }
+
+    /// Leaves no space on the disk of a machine, or as much again as before.
+    pub(crate) fn fill_disk(&self, instance: &str, full: bool) {
+        self.try_control(&format!("machines/{instance}/fill-disk"), &json!({"full": full}))
             .expect("the machine has a disk");
     }
 
