@@ -187,7 +187,7 @@ mod tests {
             ("\"sshSessions\":1", "\"sshSessions\":null"),
             ("\"jupyterKernels\":2", "\"jupyterKernels\":null"),
         ] {
-            let report = read("i-1", Ok(printed(&PRINTED.replacen(from, to, 1)))).unwrap();
+            let report = read("i-1", Ok(printed(&PRINTED.replacen(from, to, 1))), None).unwrap();
             assert_eq!((report.people, report.stage), (None, Stage::Failed), "{to}");
         }
     }
