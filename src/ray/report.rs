@@ -121,7 +121,7 @@ pub fn read(who: &str, output: Result<Output, Trouble>, token: Option<&str>) -> 
         ray_active: printed.ray_active,
         ray_ends: printed.ray_ends,
         has_token: printed.has_token && !is_other,
-            disk_full: printed.disk_full,
+        disk_full: printed.disk_full,
         boot_id: excerpt(&printed.boot_id, MOST_LETTERS),
         head_address: printed.head_address.filter(|address| !address.is_empty()),
     })
