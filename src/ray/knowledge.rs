@@ -259,7 +259,9 @@ impl Knowledge {
         };
         if let Some(given) = self.given.get_mut(instance_id) {
             given.retain(|(_, at)| began <= *at);
-            given.iter().for_each(|(step, _)| report.fold(step));
+            for (step, _) in given.iter() {
+                report.fold(step);
+            }
         }
         if report.people.is_some() {
             self.untold.remove(instance_id);

@@ -165,19 +165,14 @@ fn rung(planner: &Planner<'_>, member: &Member<'_>, is_noted: bool) -> Option<Ru
     let limits = &planner.inputs.limits.ray;
     let membership = member.membership?;
     if membership == Membership::Joined
-        && let Some(why @ (Blindness::HostKeyChanged { .. } | Blindness::AccessDenied)) = member.refusal()
+        && let Some(rung) = unwell(planner, member)
     {
-        // What lies with the Secret or with the head is told of the head, and once.
-        let message = format!("works in Ray, and lets nobody in: {}", words(member));
-        return Some(Rung::Wait(why.into(), message, limits.unknown_timeout));
+        return Some(rung);
     }
     if member.machine.impaired
         && let Some(rung) = impaired(planner, member, membership)
     {
         return Some(rung);
-    }
-    if membership == Membership::Joined {
-        return unwell(planner, member);
     }
     let missing = member.missing_since?;
     let lasted = member.missing_for;
@@ -217,14 +212,18 @@ fn trouble(member: &Member<'_>) -> String {
 
 /// A worker that is at work, and about which a person has to do something.
 fn unwell(planner: &Planner<'_>, member: &Member<'_>) -> Option<Rung> {
-    let (why, message) = if let Some(why) = member.refusal() {
-        (why.into(), format!("{}. Ray lists it as alive", words(member)))
-    } else if member.has_full_disk() {
-        let message = "its disk is full, while Ray lists it as alive: make room on it, signed in over SSH, or terminate \
-                       it to have another";
-        (Reason::DiskFull, message.to_owned())
-    } else {
-        return None;
+    // What lies with the Secret or with the head is told of the head, and once.
+    let (why, message) = match member.refusal() {
+        Some(why @ (Blindness::HostKeyChanged { .. } | Blindness::AccessDenied)) => (
+            why.into(),
+            format!("works in Ray, and lets nobody in: {}", words(member)),
+        ),
+        _ if member.has_full_disk() => {
+            let message = "its disk is full, while Ray lists it as alive: make room on it, signed in over SSH, or \
+                           terminate it to have another";
+            (Reason::DiskFull, message.to_owned())
+        }
+        _ => return None,
     };
     let check = planner.inputs.limits.ray.unknown_timeout;
     Some(Rung::Wait(why, format!("{message}; it is left alone"), check))

@@ -208,7 +208,7 @@ fn it_is_told_some_time_before_it_stops_whatever_people_change() {
     let edits: [Edit; 4] = [
         (kept, |lab| lab.scenario.observed.wishes.keep_alive_until = None),
         (kept, |lab| {
-            lab.scenario.observed.wishes.keep_alive_until = Some("soon".into())
+            lab.scenario.observed.wishes.keep_alive_until = Some("soon".into());
         }),
         (
             |lab| lab.scenario.cluster.idle.action = IdleAction::None,
