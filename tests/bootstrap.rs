@@ -414,7 +414,8 @@ fn people_and_kernels_are_counted_and_a_list_of_processes_that_fails_counts_nobo
 #[test]
 fn who_only_forwards_a_port_is_signed_in_and_the_controller_never_is() {
     let place = Place::new(true, "true");
-    let nobody = "/bin/bash /usr/local/sbin/rayward-node report\nsshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups\nsshd: rayward [priv]\nsshd: rayward\n\
+    let nobody = "/bin/bash /usr/local/sbin/rayward-node report\nsshd: /usr/sbin/sshd -D [listener] 0 of 10-100 \
+                  startups\nsshd: rayward [priv]\nsshd: rayward\n\
                   sshd-session: rayward [priv]\nsshd-session: rayward@notty   \nsshd: ubuntu [priv]\n\
                   sshd: ubuntu [net]\nsshd: unknown [priv]\nsshd: unknown [net]\nsshd: root [priv]\n\
                   sshd: root [net]\nsshd: [accepted]\ngrep sshd: ubuntu@pts/0\n";
