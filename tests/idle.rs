@@ -42,7 +42,9 @@ async fn lab_with(scene: &Scene, changes: &[(&str, &str)]) -> RayCluster {
 /// When it was decided to stop a lab that is down, or is about to be.
 fn decided_at(lab: &RayCluster) -> Timestamp {
     let mark = lab.annotations().get(STOPPED).expect("it is marked");
-    let (_, at) = mark.split_once('@').expect("a reason and a time");
+    let (_, rest) = mark.split_once('@').expect("a reason and a time");
+    let (at, uid) = rest.split_once('/').expect("a time and the object's uid");
+    assert_eq!(Some(uid), lab.uid().as_deref());
     at.parse().expect("a time")
 }
 
