@@ -47,7 +47,8 @@ enum Leave {
     Wait(Reason, String, Option<Duration>),
 }
 
-/// Which workers of a group go: as many as there are above `wanted`, and all that drain; the newest of equals first.
+/// Which workers of a group go: as many as there are above `wanted`, and all that drain; of equals those first that fail
+/// EC2's status checks, then the newest.
 pub(crate) fn leaving<'a>(members: &Members<'_>, machines: &[&'a Instance], wanted: usize) -> Vec<&'a Instance> {
     let surplus = machines.len().saturating_sub(wanted);
     let mut ranked: Vec<(Rank, &Instance)> = machines
@@ -58,6 +59,7 @@ pub(crate) fn leaving<'a>(members: &Members<'_>, machines: &[&'a Instance], want
         ranked.sort_by_cached_key(|(rank, machine)| {
             (
                 *rank,
+                !machine.impaired,
                 Reverse((machine.launch(), machine.launched_at, machine.id.clone())),
             )
         });

@@ -25,6 +25,11 @@ async fn deadline(scene: &Scene) -> Timestamp {
     deadline.expect("it was just there")
 }
 
+async fn last_use(scene: &Scene) -> Timestamp {
+    let status = scene.space.cluster("lab").await.status.expect("a status");
+    status.last_activity_time.expect("a last use")
+}
+
 /// Half of the time is over.
 async fn is_soon(scene: &Scene) {
     let is_soon = |lab: &RayCluster| condition(lab, "Idle").is_some_and(|idle| idle.reason == "StoppingSoon");
@@ -62,10 +67,19 @@ async fn a_status_that_is_wiped_moves_the_deadline_by_no_more_than_what_the_proc
     let scene = Scene::start_with(QUICK).await;
     let before = unused(&scene).await;
     is_soon(&scene).await;
+    let used = last_use(&scene).await;
     set_status(&scene, Value::Null).await;
     let after = deadline(&scene).await;
+    assert!(
+        (last_use(&scene).await.duration_since(used)).abs() <= LATE,
+        "{used} is lost"
+    );
+    // That it is stopped soon is told anew, half of its time before.
     let moved = after.duration_since(before);
-    assert!(moved.abs() <= LATE, "{before} became {after}");
+    assert!(
+        moved.abs() <= SignedDuration::from_secs(12) + LATE,
+        "{before} became {after}"
+    );
     is_in_time(&down(&scene, "Idle").await, after);
 }
 
