@@ -24,8 +24,10 @@ use crate::{
 
 /// What [`Idleness::last_signal`] says of a cluster that a person woke.
 const WAKE: &str = "a wake";
-/// How often the time of the last use is written down while a cluster is in use.
+/// How often the time of the last use is written down while the same kinds of use go on.
 const WRITE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+/// How soon after the status was written the next pass follows.
+const WRITTEN: Duration = Duration::from_secs(1);
 /// How long before it stops a cluster tells so; at most half of the timeout.
 const WARNING: SignedDuration = SignedDuration::from_mins(10);
 /// For how long a process that has just started leaves what the last one said.
@@ -253,6 +255,8 @@ impl Planner<'_> {
         let is_written = at.is_some_and(|at| self.inputs.now.duration_since(at).abs() <= WAVERING);
         if is_written || matches!(judgement, Judgement::Used { .. }) {
             self.act(Subject::Cluster, Action::HandleWake { text });
+        } else {
+            self.check_in(WRITTEN);
         }
     }
 
@@ -428,6 +432,7 @@ impl<'a> Times<'a> {
         let age = self.stored.map(|at| self.now.duration_since(at));
         let is_young = |age: &SignedDuration| !age.is_negative() && *age < WRITE_INTERVAL;
         let told = self.message_before(IdleReason::InUse.name());
+        let told = told.filter(|_| self.signal == signals);
         if let (Some(age), Some(message)) = (age.filter(is_young), told) {
             let again = WRITE_INTERVAL.saturating_sub(age);
             let idleness = self.idleness(Some(verdict(message.to_owned())), None);

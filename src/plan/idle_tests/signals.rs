@@ -97,6 +97,19 @@ fn the_clock_is_told_from_its_start_with_a_warning_before_its_end() {
 }
 
 #[test]
+fn another_kind_of_use_is_told_at_once() {
+    let mut lab = Lab::minutes(20);
+    let head = lab.scenario.live(super::super::fleet::HEAD).remove(0);
+    lab.people.insert(head.clone(), (1, 0));
+    lab.pass_for(2);
+    assert!(lab.message(ConditionType::Idle).contains(&head));
+    lab.uses(Signal::Job);
+    lab.pass_for(1);
+    let message = lab.message(ConditionType::Idle);
+    assert!(message.contains(&Signal::Job.to_string()), "{message}");
+}
+
+#[test]
 fn while_in_use_the_time_is_written_at_most_every_five_minutes_and_none_of_it_is_lost() {
     let mut lab = Lab::minutes(20);
     lab.uses(Signal::Job);
