@@ -47,8 +47,8 @@ enum Leave {
     Wait(Reason, String, Option<Duration>),
 }
 
-/// Which workers of a group go: as many as there are above `wanted`, and all that drain; of equals those first that fail
-/// EC2's status checks, then the newest.
+/// Which workers of a group go: as many as there are above `wanted`, and all that drain; of equals those first that
+/// fail EC2's status checks, then the newest.
 pub(crate) fn leaving<'a>(members: &Members<'_>, machines: &[&'a Instance], wanted: usize) -> Vec<&'a Instance> {
     let surplus = machines.len().saturating_sub(wanted);
     let mut ranked: Vec<(Rank, &Instance)> = machines
