@@ -18,7 +18,7 @@ from tests.conftest import IMAGE, PACKAGE, REGION, StandIn, instance, start, sta
 IMAGES = PACKAGE.parents[2] / "target" / "sandbox" / "machines"
 #: Says on port 80 who it is, at every boot, and notes each time that it runs itself.
 USER_DATA = """#!/bin/sh
-echo ran >>/root/ran
+echo ran >>/srv/ran
 mkdir /srv/www
 cp /var/lib/cloud/data/instance-id /srv/www/id
 cat >/etc/systemd/system/say-who.service <<'END'

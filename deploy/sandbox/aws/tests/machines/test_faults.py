@@ -32,14 +32,14 @@ def test_a_frozen_machine(head: Machine) -> None:
 
 
 def test_a_full_disk(worker: Machine) -> None:
-    write = ("dd", "if=/dev/zero", "of=/root/more", "bs=1M", "count=4")
+    write = ("dd", "if=/dev/zero", "of=/srv/more", "bs=1M", "count=4")
     worker.act("fill-disk")
     done = worker.exec(*write)
     assert done["code"] != 0
     assert "No space left on device" in done["stderr"]
     worker.act("fill-disk", full=False)
     worker(*write)
-    worker("rm", "/root/more")
+    worker("rm", "/srv/more")
 
 
 def test_a_command_in_a_machine(worker: Machine) -> None:

@@ -15,7 +15,7 @@ def leader(machine: Machine) -> int:
 
 
 def test_a_machine_runs_its_user_data(head: Machine) -> None:
-    assert head("cat", "/root/ran") == "ran"
+    assert head("cat", "/srv/ran") == "ran"
     assert head("hostname") == "ip-10-0-1-10"
     assert head("cat", "/run/cloud-init/cloud-id") == "aws"
     assert head.state == "running"
@@ -38,7 +38,7 @@ def test_the_console(cloud: Cloud, head: Machine) -> None:
 
 
 def test_stop_and_start_keep_the_disk_and_the_private_address(cloud: Cloud, head: Machine) -> None:
-    head("sh", "-c", "echo kept >/root/kept")
+    head("sh", "-c", "echo kept >/srv/kept")
     public = head.public
     cloud.ec2.stop_instances(InstanceIds=[head.id])
     assert head.state == "stopping"
@@ -47,7 +47,7 @@ def test_stop_and_start_keep_the_disk_and_the_private_address(cloud: Cloud, head
     assert who_is_at(public) is None
     cloud.ec2.start_instances(InstanceIds=[head.id])
     head.is_up()
-    assert head("cat", "/root/kept", "/root/ran") == "kept\nran"
+    assert head("cat", "/srv/kept", "/srv/ran") == "kept\nran"
     assert head("hostname", "--all-ip-addresses").split()[0] == "10.0.1.10"
     assert head.public != public
     assert who_is_at(head.public) == head.id
@@ -58,7 +58,7 @@ def test_a_reboot(cloud: Cloud, head: Machine) -> None:
     cloud.ec2.reboot_instances(InstanceIds=[head.id])
     head.boots_again(before)
     assert head.state == "running"
-    assert head("cat", "/root/ran") == "ran"
+    assert head("cat", "/srv/ran") == "ran"
 
 
 def test_a_reboot_of_its_own(head: Machine) -> None:
