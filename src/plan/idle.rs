@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Action, Planner, Reason, Subject,
+    Action, Planner, Reason, Subject, WRITTEN,
     fleet::Fleet,
     suspend::{Cause, is_woken},
     usage::{Darkness, Usage, usage},
@@ -26,8 +26,6 @@ use crate::{
 const WAKE: &str = "a wake";
 /// How often the time of the last use is written down while the same kinds of use go on.
 const WRITE_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
-/// How soon after the status was written the next pass follows.
-const WRITTEN: Duration = Duration::from_secs(1);
 /// How long before it stops a cluster tells so; at most half of the timeout.
 const WARNING: SignedDuration = SignedDuration::from_mins(10);
 /// For how long a process that has just started leaves what the last one said.

@@ -69,6 +69,9 @@ use crate::{
     validate::ValidCluster,
 };
 
+/// How soon after the status was written the next pass follows.
+const WRITTEN: Duration = Duration::from_secs(1);
+
 /// All that a plan depends on.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {

@@ -22,7 +22,7 @@ use std::{
 use crate::{
     api::Membership,
     plan::{
-        Action, Planner, Reason, Subject,
+        Action, Planner, Reason, Subject, WRITTEN,
         failures::{has_failed, words},
         membership::{Member, Members, Ray},
     },
@@ -38,8 +38,6 @@ use crate::{
 
 /// Of how many machines of a cluster the console is read at a time.
 const CONSOLES: usize = 4;
-/// How soon after the status was written the next pass follows.
-const WRITTEN: Duration = Duration::from_secs(1);
 
 /// How many workers may still be replaced in this pass because Ray lost them.
 #[derive(Debug)]
